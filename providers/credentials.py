@@ -1,0 +1,75 @@
+"""Who signs: credentials that know their end and never show their secret.
+
+Must not decide how long a link may live for any other reason, and knows nothing of requests or users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
+
+from providers.errors import CredentialsExpired, InvalidConfiguration
+
+__all__ = ["AWSCredentials", "StaticCredentials", "covered_seconds"]
+
+# A link must be dead before its credential is, whichever of the two clocks is ahead.
+CREDENTIAL_MARGIN = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class StaticCredentials:
+    """An AWS key pair, with the session token and the end that temporary ones have.
+
+    Args:
+        access_key_id: not secret; it stands in every link.
+        secret_access_key: never shown.
+        session_token: of temporary credentials; it stands in every link, so it is never shown either.
+        expires_at: aware; the end of temporary credentials.
+
+    Raises:
+        InvalidConfiguration: a part is empty (botocore would sign with it, and S3 refuse the link).
+    """
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("access_key_id", "secret_access_key"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise InvalidConfiguration(f"{name} is empty; a link needs one")
+        if self.session_token is not None and not self.session_token.strip():
+            raise InvalidConfiguration("session_token is empty; None where there is none")
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise InvalidConfiguration("expires_at is naive; an aware datetime")
+
+    def current(self, *, now: datetime, needed: timedelta) -> StaticCredentials:
+        """Return the key pair to sign with; a static one is always itself."""
+        return self
+
+
+@runtime_checkable
+class AWSCredentials(Protocol):
+    """A source of key pairs. ``current`` may refresh first, so that ``needed`` from ``now`` is covered."""
+
+    def current(self, *, now: datetime, needed: timedelta) -> StaticCredentials: ...
+
+
+def covered_seconds(wanted_seconds: int, *, now: datetime, expires_at: datetime | None) -> int:
+    """Shorten a lifetime to what the credential covers, less a minute.
+
+    Raises:
+        CredentialsExpired: not one second is left.
+    """
+    if expires_at is None:
+        return wanted_seconds
+    left = int((expires_at.astimezone(UTC) - CREDENTIAL_MARGIN - now).total_seconds())
+    if left < 1:
+        raise CredentialsExpired(
+            f"the credential ends at {expires_at.isoformat()};"
+            f" a link needs at least {CREDENTIAL_MARGIN.seconds + 1} s of it"
+        )
+    return min(wanted_seconds, left)

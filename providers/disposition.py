@@ -1,0 +1,80 @@
+"""One Content-Disposition builder and one file-name cleaner for every provider.
+
+Must never let a name add a header, a parameter or a path: the name comes from whoever uploaded.
+Source: RFC 6266 (https://www.rfc-editor.org/rfc/rfc6266), RFC 8187 (https://www.rfc-editor.org/rfc/rfc8187).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+from urllib.parse import quote
+
+from providers.errors import InvalidOperation
+
+__all__ = ["MAX_FILENAME_CHARACTERS", "Disposition", "clean_filename", "content_disposition"]
+
+Disposition = Literal["inline", "attachment"]
+
+MAX_FILENAME_CHARACTERS = 150
+_MAX_EXTENSION_CHARACTERS = 20
+_FALLBACK = "download"
+_ATTR_CHAR = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1, beside letters and digits
+_DROPPED = frozenset({"Cc", "Cf", "Cs"})
+_DEVICES = "con|prn|aux|nul|com[0-9]|lpt[0-9]"
+_WINDOWS_DEVICE = re.compile(rf"(?:{_DEVICES})(?=\.|\Z)", re.IGNORECASE)
+# Names that cleaning would not change and that every part of the header can hold as they are.
+_PLAIN = re.compile(
+    rf"(?!(?:{_DEVICES})(?:\.|\Z))[\w\-](?:[\w\-. ]{{0,100}}[\w\-])?", re.ASCII | re.IGNORECASE
+)
+
+
+def clean_filename(name: str) -> str:
+    """Return a name that is safe to offer for saving: a base name, printable, at most 150 characters.
+
+    Directories are cut off, control and format characters dropped, quotes and wildcards replaced, leading
+    dots and trailing dots and spaces removed, device names of Windows prefixed. The extension survives
+    shortening, and an unusable name becomes ``download`` with the extension it had.
+    """
+    base = re.split(r"[/\\]", name)[-1]
+    base = "".join(character for character in base if unicodedata.category(character) not in _DROPPED)
+    base = unicodedata.normalize("NFC", base)
+    base = re.sub(r"\s", " ", base)
+    base = re.sub(r'["<>:|?*]', "_", base).rstrip(". ").lstrip(" ")
+    stem, dot, extension = base.rpartition(".")
+    if not dot or " " in extension or len(extension) > _MAX_EXTENSION_CHARACTERS:
+        stem, dot, extension = base, "", ""
+    stem = stem.lstrip(".").rstrip(". ") or _FALLBACK
+    if _WINDOWS_DEVICE.match(stem + "."):
+        stem = "_" + stem
+    return stem[: MAX_FILENAME_CHARACTERS - len(dot + extension)] + dot + extension
+
+
+def content_disposition(disposition: Disposition, filename: str | None = None) -> str:
+    """Build the header value: ``attachment; filename="a.pdf"``, with ``filename*`` where ASCII cannot say it.
+
+    Args:
+        disposition: ``inline`` or ``attachment``.
+        filename: cleaned with :func:`clean_filename` first; None leaves the parameter out.
+
+    Raises:
+        InvalidOperation: the disposition is neither of the two.
+    """
+    if disposition not in ("inline", "attachment"):
+        raise InvalidOperation(f"disposition is {disposition!r}; inline or attachment")
+    if filename is None:
+        return disposition
+    if _PLAIN.fullmatch(filename):
+        return f'{disposition}; filename="{filename}"'
+    name = clean_filename(filename)
+    # RFC 6266 appendix D: no percent sign and no escapes in the plain form, some browsers decode them.
+    plain = re.sub(
+        r'[^ -~]|[%"\\]', "_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    )
+    if plain == name:
+        return f'{disposition}; filename="{name}"'
+    stem = plain.rpartition(".")[0] if "." in plain else plain
+    if not stem.strip("_ "):
+        plain = _FALLBACK + plain[len(stem) :]
+    return f"{disposition}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"

@@ -1,0 +1,289 @@
+"""Presign requests for the gateway's own data plane, where a file system is the store.
+
+The MAC is checked before anything of a link is parsed. Must not touch a file: that is the data plane's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, assert_never, cast
+from urllib.parse import parse_qsl, urlsplit
+
+from providers import sigv4
+from providers.credentials import covered_seconds
+from providers.disposition import Disposition, clean_filename
+from providers.errors import InvalidConfiguration, InvalidInput, LinkRefused, UnsupportedOperation
+from providers.types import (
+    Capabilities,
+    Checksum,
+    Download,
+    Operation,
+    SignedURL,
+    Upload,
+    UploadForm,
+    UploadPart,
+    check_lifetime,
+)
+
+__all__ = ["LocalProvider", "SecretKey", "VerifiedLink"]
+
+MIN_SECRET_BYTES = 32
+MAX_CLOCK_SKEW = timedelta(seconds=30)  # between the servers of one service
+_MAX_TTL = timedelta(days=7)
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_SEPARATOR = "&signature="
+_QUERY = re.compile(r"[!-~]{1,8192}")
+_DIGITS = re.compile(r"[0-9]{1,10}")
+# Reading and writing are signed with keys of their own, so that no link can be taken for the other kind.
+_PURPOSES = {"GET": b"read", "HEAD": b"read", "PUT": b"write"}
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """One key of the ring.
+
+    Args:
+        secret: at least 32 bytes; never shown.
+        not_after: aware; the instant from which nothing signed with it is believed.
+
+    Raises:
+        InvalidConfiguration: the secret is short, or the end naive.
+    """
+
+    secret: bytes = field(repr=False)
+    not_after: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.secret) is not bytes or len(self.secret) < MIN_SECRET_BYTES:
+            size = f"{len(self.secret)} bytes" if type(self.secret) is bytes else type(self.secret).__name__
+            raise InvalidConfiguration(f"a secret key is {size}; at least {MIN_SECRET_BYTES} bytes")
+        if self.not_after is not None and self.not_after.tzinfo is None:
+            raise InvalidConfiguration("not_after is naive; an aware datetime")
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLink:
+    """A link that this provider signed and that has not ended: what it is for, and until when."""
+
+    operation: Download | Upload
+    expires_at: datetime
+
+
+class LocalProvider:
+    """A directory behind the gateway's own URLs that can sign, and verify what it signed.
+
+    Args:
+        base_url: what stands before the percent-encoded key, ``/path/`` or ``http(s)://host/path/``.
+        secret_keys: the ring; the first key signs, every key that has not ended verifies.
+
+    Raises:
+        InvalidConfiguration: there is no key, or the base URL does not end in a slash.
+    """
+
+    capabilities = Capabilities(
+        max_ttl=_MAX_TTL,
+        offline=True,
+        operations=frozenset({Download, Upload}),
+        signature_parameter="signature",
+        binds_size=True,
+        binds_content_type=True,
+        binds_checksum=frozenset({"sha256"}),
+        binds_no_overwrite=True,
+    )
+
+    def __init__(self, *, base_url: str, secret_keys: Sequence[SecretKey]) -> None:
+        parts = urlsplit(base_url)
+        if not parts.path.startswith("/") or not parts.path.endswith("/") or parts.query or parts.fragment:
+            raise InvalidConfiguration(f"base_url is {base_url!r}; /path/ or http(s)://host/path/")
+        if not secret_keys:
+            raise InvalidConfiguration("secret_keys is empty; at least one key")
+        self.base_url = base_url
+        self._path = parts.path
+        self._ring = [
+            (key, {purpose: _derive(key.secret, purpose) for purpose in set(_PURPOSES.values())})
+            for key in secret_keys
+        ]
+
+    def __repr__(self) -> str:
+        return f"<LocalProvider {self.base_url}>"
+
+    def sign(self, operation: Operation, *, ttl: timedelta, now: datetime) -> SignedURL:
+        """Presign one operation of the local data plane.
+
+        Args:
+            operation: Download or Upload.
+            ttl: whole seconds, 1 second to 7 days.
+            now: signing instant, aware.
+
+        Raises:
+            InvalidTTL: ``ttl`` is out of bounds.
+            CredentialsExpired: the signing key has less than 61 seconds left.
+            UnsupportedOperation: a form or a part.
+        """
+        key, macs = self._ring[0]
+        seconds, now = check_lifetime(ttl, now, maximum=_MAX_TTL)
+        seconds = covered_seconds(seconds, now=now, expires_at=key.not_after)
+        issued = int(now.timestamp())
+        window = f"expires={issued + seconds}&issued={issued}"
+        expires_at = now + timedelta(seconds=seconds)
+        match operation:
+            case Download():
+                method, parameters = operation.method, _download_parameters(operation)
+                headers: dict[str, str] = {}
+            case Upload():
+                method, parameters = "PUT", _upload_parameters(operation)
+                headers = _upload_headers(operation)
+            case UploadForm() | UploadPart():
+                raise UnsupportedOperation(
+                    f"{type(operation).__name__} cannot be signed for the local store; Download or Upload"
+                )
+            case _:
+                assert_never(operation)
+        query = f"{window}{parameters}"
+        path = self._path + sigv4.encode_path(operation.key)
+        signature = _sign(macs[_PURPOSES[method]], method, path, query)
+        url = f"{self.base_url}{sigv4.encode_path(operation.key)}?{query}{_SEPARATOR}{signature}"
+        return SignedURL(url=url, method=method, expires_at=expires_at, headers=headers)
+
+    def sign_many(self, operations: Sequence[Operation], *, ttl: timedelta, now: datetime) -> list[SignedURL]:
+        """Presign operations for one instant, in order."""
+        return [self.sign(operation, ttl=ttl, now=now) for operation in operations]
+
+    def verify(self, *, method: str, key: str, query: str, now: datetime) -> VerifiedLink:
+        """Believe a link, or refuse it.
+
+        Args:
+            method: as the client sent it.
+            key: decoded from the path.
+            query: the raw query string.
+            now: aware.
+
+        Raises:
+            LinkRefused: it was not signed here for this method and key, or it has ended.
+        """
+        purpose = _PURPOSES.get(method)
+        signed, _, signature = query.rpartition(_SEPARATOR)
+        # The shape is fixed before comparing: compare_digest raises on text that is not ASCII.
+        if purpose is None or not _SIGNATURE.fullmatch(signature) or not _QUERY.fullmatch(signed):
+            raise LinkRefused("malformed")
+        try:
+            path = self._path + sigv4.encode_path(key)
+        except UnicodeEncodeError:
+            raise LinkRefused("malformed") from None
+        genuine = False
+        for secret_key, macs in self._ring:
+            alive = secret_key.not_after is None or now < secret_key.not_after
+            genuine |= alive and hmac.compare_digest(_sign(macs[purpose], method, path, signed), signature)
+        if not genuine:
+            raise LinkRefused("signature")
+        return _parse(method, key, signed, now)
+
+
+def _derive(secret: bytes, purpose: bytes) -> hmac.HMAC:
+    # One block of HKDF-Expand with a label of our own: https://www.rfc-editor.org/rfc/rfc5869#section-2.3
+    key = hmac.digest(secret, b"presign-gateway local v1 " + purpose + b"\x01", "sha256")
+    return hmac.new(key, digestmod="sha256")
+
+
+def _sign(mac: hmac.HMAC, method: str, path: str, query: str) -> str:
+    # None of the three can hold a newline, so they cannot be cut another way.
+    return sigv4.signature(mac, f"{method}\n{path}\n{query}")
+
+
+def _download_parameters(download: Download) -> str:
+    named = {
+        "content-type": download.content_type,
+        "disposition": download.disposition,
+        "filename": None if download.filename is None else clean_filename(download.filename),
+        "link": download.link_id,
+        "version": download.version,
+    }
+    return "".join(
+        f"&{name}={sigv4.encode_value(value)}" for name, value in named.items() if value is not None
+    )
+
+
+def _upload_parameters(upload: Upload) -> str:
+    parameters = (
+        f"&content-length={upload.size_bytes}&content-type={sigv4.encode_value(upload.content_type)}"
+        f"&overwrite={'yes' if upload.overwrite else 'no'}"
+    )
+    if upload.checksum is not None:
+        parameters += f"&sha256={_sha256(upload.checksum).hex()}"
+    return parameters
+
+
+def _upload_headers(upload: Upload) -> dict[str, str]:
+    headers = {"Content-Type": upload.content_type}
+    if not upload.overwrite:
+        headers["If-None-Match"] = "*"
+    if upload.checksum is not None:
+        # https://www.rfc-editor.org/rfc/rfc9530#section-2
+        headers["Content-Digest"] = f"sha-256=:{base64.b64encode(_sha256(upload.checksum)).decode()}:"
+    return headers
+
+
+def _sha256(checksum: Checksum) -> bytes:
+    if checksum.algorithm != "sha256":
+        raise UnsupportedOperation(f"checksum is {checksum.algorithm}; the local store binds sha256")
+    return checksum.digest
+
+
+def _parse(method: str, key: str, query: str, now: datetime) -> VerifiedLink:
+    """Read a query that bears our MAC, as strictly as if it did not."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise LinkRefused("duplicate parameter")
+        expires_at = _instant(values.pop("expires"))
+        issued_at = _instant(values.pop("issued"))
+        operation = _upload(key, values) if method == "PUT" else _download(method, key, values)
+    except (KeyError, ValueError, OverflowError, InvalidInput) as error:
+        raise LinkRefused(f"malformed: {type(error).__name__}") from error
+    if values:
+        raise LinkRefused("unknown parameter")
+    if now >= expires_at:
+        raise LinkRefused("expired")
+    if issued_at > now + MAX_CLOCK_SKEW or expires_at - issued_at > _MAX_TTL:
+        raise LinkRefused("not of this time")
+    return VerifiedLink(operation, expires_at)
+
+
+def _download(method: str, key: str, values: dict[str, str]) -> Download:
+    # Download checks each of these again; the casts only tell the type checker so.
+    return Download(
+        key,
+        method=cast("Literal['GET', 'HEAD']", method),
+        content_type=values.pop("content-type", None),
+        disposition=cast("Disposition | None", values.pop("disposition", None)),
+        filename=values.pop("filename", None),
+        link_id=values.pop("link", None),
+        version=values.pop("version", None),
+    )
+
+
+def _upload(key: str, values: dict[str, str]) -> Upload:
+    sha256 = values.pop("sha256", None)
+    return Upload(
+        key,
+        content_type=values.pop("content-type"),
+        size_bytes=_number(values.pop("content-length")),
+        checksum=None if sha256 is None else Checksum("sha256", bytes.fromhex(sha256)),
+        overwrite={"yes": True, "no": False}[values.pop("overwrite")],
+    )
+
+
+def _number(text: str) -> int:
+    if not _DIGITS.fullmatch(text):
+        raise ValueError("not a plain number")
+    return int(text)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromtimestamp(_number(text), UTC)
