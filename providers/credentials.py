@@ -5,16 +5,20 @@ Must not decide how long a link may live for any other reason, and knows nothing
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from providers.errors import CredentialsExpired, InvalidConfiguration
+from providers.types import is_aware, matches
 
 __all__ = ["AWSCredentials", "StaticCredentials", "covered_seconds"]
 
 # A link must be dead before its credential is, whichever of the two clocks is ahead.
 CREDENTIAL_MARGIN = timedelta(seconds=60)
+# White space around a key is the line end of the file it was read from: S3 would refuse every link.
+_NOT_BLANK = re.compile(r"\S(?:.*\S)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,8 @@ class StaticCredentials:
         expires_at: aware; the end of temporary credentials.
 
     Raises:
-        InvalidConfiguration: a part is empty (botocore would sign with it, and S3 refuse the link).
+        InvalidConfiguration: a part is empty or has white space around it (botocore would sign with it, and
+            S3 refuse the link), or the end is naive.
     """
 
     access_key_id: str
@@ -38,13 +43,14 @@ class StaticCredentials:
 
     def __post_init__(self) -> None:
         for name in ("access_key_id", "secret_access_key"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise InvalidConfiguration(f"{name} is empty; a link needs one")
-        if self.session_token is not None and not self.session_token.strip():
-            raise InvalidConfiguration("session_token is empty; None where there is none")
-        if self.expires_at is not None and self.expires_at.tzinfo is None:
-            raise InvalidConfiguration("expires_at is naive; an aware datetime")
+            if not matches(_NOT_BLANK, getattr(self, name)):
+                raise InvalidConfiguration(f"{name} is empty or has white space around it; a link needs one")
+        if self.session_token is not None and not matches(_NOT_BLANK, self.session_token):
+            raise InvalidConfiguration(
+                "session_token is empty or has white space around it; None where there is none"
+            )
+        if self.expires_at is not None and not is_aware(self.expires_at):
+            raise InvalidConfiguration(f"expires_at is {self.expires_at!r}; an aware datetime")
 
     def current(self, *, now: datetime, needed: timedelta) -> StaticCredentials:
         """Return the key pair to sign with; a static one is always itself."""

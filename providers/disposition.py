@@ -22,12 +22,11 @@ _MAX_EXTENSION_CHARACTERS = 20
 _FALLBACK = "download"
 _ATTR_CHAR = "!#$&+-.^_`|~"  # RFC 8187 section 3.2.1, beside letters and digits
 _DROPPED = frozenset({"Cc", "Cf", "Cs"})
-_DEVICES = "con|prn|aux|nul|com[0-9]|lpt[0-9]"
-_WINDOWS_DEVICE = re.compile(rf"(?:{_DEVICES})(?=\.|\Z)", re.IGNORECASE)
+# https://learn.microsoft.com/windows/win32/fileio/naming-a-file; spaces after the name are dropped first
+_DEVICE = r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|\Z)"
+_WINDOWS_DEVICE = re.compile(_DEVICE, re.IGNORECASE)
 # Names that cleaning would not change and that every part of the header can hold as they are.
-_PLAIN = re.compile(
-    rf"(?!(?:{_DEVICES})(?:\.|\Z))[\w\-](?:[\w\-. ]{{0,100}}[\w\-])?", re.ASCII | re.IGNORECASE
-)
+_PLAIN = re.compile(rf"(?!{_DEVICE})(?!.*[. ]\.)[\w\-](?:[\w\-. ]{{0,100}}[\w\-])?", re.ASCII | re.IGNORECASE)
 
 
 def clean_filename(name: str) -> str:
@@ -45,10 +44,13 @@ def clean_filename(name: str) -> str:
     stem, dot, extension = base.rpartition(".")
     if not dot or " " in extension or len(extension) > _MAX_EXTENSION_CHARACTERS:
         stem, dot, extension = base, "", ""
-    stem = stem.lstrip(".").rstrip(". ") or _FALLBACK
-    if _WINDOWS_DEVICE.match(stem + "."):
+    stem = stem.strip(". ") or _FALLBACK
+    if _WINDOWS_DEVICE.match(stem):
         stem = "_" + stem
-    return stem[: MAX_FILENAME_CHARACTERS - len(dot + extension)] + dot + extension
+    if len(stem + dot + extension) <= MAX_FILENAME_CHARACTERS:
+        return stem + dot + extension
+    # The cut may lay bare a space, a dot or another extension: what is left is cleaned as any other name.
+    return clean_filename(stem[: MAX_FILENAME_CHARACTERS - len(dot + extension)] + dot + extension)
 
 
 def content_disposition(disposition: Disposition, filename: str | None = None) -> str:
@@ -69,12 +71,13 @@ def content_disposition(disposition: Disposition, filename: str | None = None) -
         return f'{disposition}; filename="{filename}"'
     name = clean_filename(filename)
     # RFC 6266 appendix D: no percent sign and no escapes in the plain form, some browsers decode them.
-    plain = re.sub(
-        r'[^ -~]|[%"\\]', "_", unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    )
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[%/\\]", "_", plain)
     if plain == name:
         return f'{disposition}; filename="{name}"'
     stem = plain.rpartition(".")[0] if "." in plain else plain
-    if not stem.strip("_ "):
+    if not stem.strip("_ ."):
         plain = _FALLBACK + plain[len(stem) :]
+    # Decomposing may have made ASCII dots, colons or a device name of their full-width forms.
+    plain = clean_filename(plain)
     return f"{disposition}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"

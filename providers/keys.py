@@ -14,9 +14,7 @@ from providers.errors import InvalidKey
 
 __all__ = ["MAX_KEY_BYTES", "MAX_SEGMENTS", "MAX_SEGMENT_BYTES", "check_key", "check_prefix", "key_error"]
 
-MAX_KEY_BYTES = (
-    1024  # S3, GCS and Azure alike: docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
-)
+MAX_KEY_BYTES = 1024  # S3, GCS and Azure alike: docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 MAX_SEGMENT_BYTES = 255  # NAME_MAX of every common file system
 MAX_SEGMENTS = 200
 
@@ -36,7 +34,7 @@ _NONCHARACTERS = frozenset(range(0xFDD0, 0xFDF0)) | frozenset(
 _DOT_SEGMENTS = frozenset({".", "%2e", "..", ".%2e", "%2e.", "%2e%2e"})
 _RESERVED_PREFIX = ".well-known/acme-challenge/"  # https://cloud.google.com/storage/docs/objects#naming
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
-_WINDOWS_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)
+_WINDOWS_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?: *\..*)?", re.IGNORECASE)
 _WINDOWS_CHARACTERS = frozenset('<>:"|?*')
 
 

@@ -28,6 +28,8 @@ from providers.types import (
     UploadForm,
     UploadPart,
     check_lifetime,
+    is_aware,
+    matches,
 )
 
 __all__ = ["LocalProvider", "SecretKey", "VerifiedLink"]
@@ -35,10 +37,12 @@ __all__ = ["LocalProvider", "SecretKey", "VerifiedLink"]
 MIN_SECRET_BYTES = 32
 MAX_CLOCK_SKEW = timedelta(seconds=30)  # between the servers of one service
 _MAX_TTL = timedelta(days=7)
-_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SEPARATOR = "&signature="
 _QUERY = re.compile(r"[!-~]{1,8192}")
 _DIGITS = re.compile(r"[0-9]{1,10}")
+# As reverse() spells it: percent-encoded. A doubled slash would start a host name, a dot segment vanish.
+_BASE_URL = re.compile(r"(?:https?://[^/?#@\\\s]+)?/(?:(?!\.{1,2}/)[\w\-.~%!$&'()*+,;=:@]+/)*", re.ASCII)
 # Reading and writing are signed with keys of their own, so that no link can be taken for the other kind.
 _PURPOSES = {"GET": b"read", "HEAD": b"read", "PUT": b"write"}
 
@@ -62,8 +66,8 @@ class SecretKey:
         if type(self.secret) is not bytes or len(self.secret) < MIN_SECRET_BYTES:
             size = f"{len(self.secret)} bytes" if type(self.secret) is bytes else type(self.secret).__name__
             raise InvalidConfiguration(f"a secret key is {size}; at least {MIN_SECRET_BYTES} bytes")
-        if self.not_after is not None and self.not_after.tzinfo is None:
-            raise InvalidConfiguration("not_after is naive; an aware datetime")
+        if self.not_after is not None and not is_aware(self.not_after):
+            raise InvalidConfiguration(f"not_after is {self.not_after!r}; an aware datetime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +101,12 @@ class LocalProvider:
     )
 
     def __init__(self, *, base_url: str, secret_keys: Sequence[SecretKey]) -> None:
-        parts = urlsplit(base_url)
-        if not parts.path.startswith("/") or not parts.path.endswith("/") or parts.query or parts.fragment:
+        if not matches(_BASE_URL, base_url):
             raise InvalidConfiguration(f"base_url is {base_url!r}; /path/ or http(s)://host/path/")
         if not secret_keys:
             raise InvalidConfiguration("secret_keys is empty; at least one key")
         self.base_url = base_url
-        self._path = parts.path
+        self._path = urlsplit(base_url).path
         self._ring = [
             (key, {purpose: _derive(key.secret, purpose) for purpose in set(_PURPOSES.values())})
             for key in secret_keys
@@ -133,7 +136,8 @@ class LocalProvider:
         expires_at = now + timedelta(seconds=seconds)
         match operation:
             case Download():
-                method, parameters = operation.method, _download_parameters(operation)
+                method: str = operation.method
+                parameters = _download_parameters(operation)
                 headers: dict[str, str] = {}
             case Upload():
                 method, parameters = "PUT", _upload_parameters(operation)
@@ -145,9 +149,9 @@ class LocalProvider:
             case _:
                 assert_never(operation)
         query = f"{window}{parameters}"
-        path = self._path + sigv4.encode_path(operation.key)
-        signature = _sign(macs[_PURPOSES[method]], method, path, query)
-        url = f"{self.base_url}{sigv4.encode_path(operation.key)}?{query}{_SEPARATOR}{signature}"
+        key_path = sigv4.encode_path(operation.key)
+        signature = _sign(macs[_PURPOSES[method]], method, self._path, key_path, query)
+        url = f"{self.base_url}{key_path}?{query}{_SEPARATOR}{signature}"
         return SignedURL(url=url, method=method, expires_at=expires_at, headers=headers)
 
     def sign_many(self, operations: Sequence[Operation], *, ttl: timedelta, now: datetime) -> list[SignedURL]:
@@ -169,16 +173,17 @@ class LocalProvider:
         purpose = _PURPOSES.get(method)
         signed, _, signature = query.rpartition(_SEPARATOR)
         # The shape is fixed before comparing: compare_digest raises on text that is not ASCII.
-        if purpose is None or not _SIGNATURE.fullmatch(signature) or not _QUERY.fullmatch(signed):
+        if purpose is None or not _SHA256.fullmatch(signature) or not _QUERY.fullmatch(signed):
             raise LinkRefused("malformed")
         try:
-            path = self._path + sigv4.encode_path(key)
+            key_path = sigv4.encode_path(key)
         except UnicodeEncodeError:
             raise LinkRefused("malformed") from None
         genuine = False
         for secret_key, macs in self._ring:
             alive = secret_key.not_after is None or now < secret_key.not_after
-            genuine |= alive and hmac.compare_digest(_sign(macs[purpose], method, path, signed), signature)
+            expected = _sign(macs[purpose], method, self._path, key_path, signed)
+            genuine |= alive and hmac.compare_digest(expected, signature)
         if not genuine:
             raise LinkRefused("signature")
         return _parse(method, key, signed, now)
@@ -190,9 +195,9 @@ def _derive(secret: bytes, purpose: bytes) -> hmac.HMAC:
     return hmac.new(key, digestmod="sha256")
 
 
-def _sign(mac: hmac.HMAC, method: str, path: str, query: str) -> str:
-    # None of the three can hold a newline, so they cannot be cut another way.
-    return sigv4.signature(mac, f"{method}\n{path}\n{query}")
+def _sign(mac: hmac.HMAC, method: str, path: str, key_path: str, query: str) -> str:
+    # None of the four can hold a newline, so they cannot be cut another way: b/c in /a/ is not c in /a/b/.
+    return sigv4.signature(mac, f"{method}\n{path}\n{key_path}\n{query}")
 
 
 def _download_parameters(download: Download) -> str:
@@ -203,9 +208,7 @@ def _download_parameters(download: Download) -> str:
         "link": download.link_id,
         "version": download.version,
     }
-    return "".join(
-        f"&{name}={sigv4.encode_value(value)}" for name, value in named.items() if value is not None
-    )
+    return "".join(f"&{name}={sigv4.encode_value(value)}" for name, value in named.items() if value is not None)
 
 
 def _upload_parameters(upload: Upload) -> str:
@@ -270,6 +273,8 @@ def _download(method: str, key: str, values: dict[str, str]) -> Download:
 
 def _upload(key: str, values: dict[str, str]) -> Upload:
     sha256 = values.pop("sha256", None)
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise ValueError("not a plain digest")  # fromhex() takes white space and upper case
     return Upload(
         key,
         content_type=values.pop("content-type"),

@@ -7,6 +7,7 @@ the environment for an endpoint (``AWS_ENDPOINT_URL`` moves the links of boto3).
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from providers.types import (
     UploadForm,
     UploadPart,
     check_lifetime,
+    matches,
 )
 
 __all__ = ["LINK_ID_PARAMETER", "AddressingStyle", "S3Provider"]
@@ -78,6 +80,7 @@ class _Moment:
         self.expires_at = now + timedelta(seconds=seconds)
         self.timestamp = now.strftime(sigv4.AMZ_DATE_FORMAT)
         self.scope = f"{self.timestamp[:8]}/{region}/s3/aws4_request"
+        self.mac: hmac.HMAC
         if last is not None and last.scope == self.scope and last.credentials == credentials:
             self.mac = last.mac
         else:
@@ -133,16 +136,14 @@ class S3Provider:
         endpoint_url: str | None = None,
         addressing_style: AddressingStyle = "virtual",
     ) -> None:
-        if not isinstance(bucket, str) or not _BUCKET.fullmatch(bucket):
+        if not matches(_BUCKET, bucket):
             raise InvalidConfiguration(f"bucket is {bucket!r}; 3 to 63 letters, digits, dots, hyphens")
-        if not isinstance(region, str) or not _REGION.fullmatch(region):
+        if not matches(_REGION, region):
             raise InvalidConfiguration(f"region is {region!r}; the bucket's own region, such as eu-central-1")
         if addressing_style not in ("virtual", "path"):
             raise InvalidConfiguration(f"addressing_style is {addressing_style!r}; virtual or path")
         if not isinstance(credentials, AWSCredentials):
-            raise InvalidConfiguration(
-                f"credentials are of type {type(credentials).__name__}; AWSCredentials"
-            )
+            raise InvalidConfiguration(f"credentials are of type {type(credentials).__name__}; AWSCredentials")
         self.bucket = bucket
         self.region = region
         self._credentials = credentials
@@ -189,9 +190,7 @@ class S3Provider:
         moment = self._moment(ttl, now)
         return [self._sign(operation, moment) for operation in operations]
 
-    def stages(
-        self, operation: Download | Upload | UploadPart, *, ttl: timedelta, now: datetime
-    ) -> sigv4.Stages:
+    def stages(self, operation: Download | Upload | UploadPart, *, ttl: timedelta, now: datetime) -> sigv4.Stages:
         """Show how a link comes about, for comparison with another signer; holds the signature."""
         moment = self._moment(ttl, now)
         if isinstance(operation, Download):
@@ -311,6 +310,9 @@ def _endpoint(region: str, endpoint_url: str | None) -> SplitResult:
         return urlsplit(f"https://s3.{region}.{suffix}")
     if not isinstance(endpoint_url, str):
         raise InvalidConfiguration(f"endpoint_url is {endpoint_url!r}; http(s)://host[:port]")
+    if "@" in endpoint_url:
+        # The value is not shown, here or below: what stands before the @ is a password.
+        raise InvalidConfiguration("endpoint_url holds a user name; credentials are an argument of their own")
     problem = None
     try:
         parts = urlsplit(endpoint_url)
@@ -320,9 +322,6 @@ def _endpoint(region: str, endpoint_url: str | None) -> SplitResult:
     host = parts.netloc.removesuffix(f":{port}")
     if parts.scheme not in _DEFAULT_PORTS:
         problem = "a scheme of http or https"
-    elif "@" in parts.netloc:
-        # The value is not shown: what stands before the @ is a password.
-        raise InvalidConfiguration("endpoint_url holds a user name; credentials are an argument of their own")
     elif not _HOST.fullmatch(host):
         problem = "a lower-case host name, with a port at most"
     elif parts.query or parts.fragment or not _BASE_PATH.fullmatch(parts.path.removesuffix("/")):
@@ -334,7 +333,5 @@ def _endpoint(region: str, endpoint_url: str | None) -> SplitResult:
 
 def _is_virtual_hostable(bucket: str, endpoint: SplitResult) -> bool:
     # A dotted name is several labels, which no wildcard certificate covers; an address has no subdomains.
-    is_address = (
-        endpoint.netloc.startswith("[") or re.fullmatch(r"[0-9.]+", endpoint.hostname or "") is not None
-    )
+    is_address = endpoint.netloc.startswith("[") or re.fullmatch(r"[0-9.]+", endpoint.hostname or "") is not None
     return _DNS_LABEL.fullmatch(bucket) is not None and not is_address

@@ -31,6 +31,8 @@ __all__ = [
     "UploadForm",
     "UploadPart",
     "check_lifetime",
+    "is_aware",
+    "matches",
 ]
 
 MAX_SINGLE_UPLOAD_BYTES = 5 * 2**30  # 5 GiB, S3 maximum of one PUT, POST or part
@@ -58,11 +60,10 @@ class Checksum:
     digest: bytes
 
     def __post_init__(self) -> None:
-        length = _DIGEST_BYTES.get(self.algorithm)
-        if length is None:
-            raise InvalidOperation(
-                f"checksum algorithm is {self.algorithm!r}; one of {', '.join(_DIGEST_BYTES)}"
-            )
+        # A tuple compares where a mapping would hash, and fail on a list with another error.
+        if self.algorithm not in tuple(_DIGEST_BYTES):
+            raise InvalidOperation(f"checksum algorithm is {self.algorithm!r}; one of {', '.join(_DIGEST_BYTES)}")
+        length = _DIGEST_BYTES[self.algorithm]
         if type(self.digest) is not bytes or len(self.digest) != length:
             raise InvalidOperation(f"{self.algorithm} digest is {self.digest!r}; exactly {length} bytes")
 
@@ -103,9 +104,9 @@ class Download:
             raise InvalidOperation(f"filename is of type {type(self.filename).__name__}; str")
         if self.content_type is not None:
             _check_content_type(self.content_type)
-        if self.version is not None and not _matches(_VERSION, self.version):
+        if self.version is not None and not matches(_VERSION, self.version):
             raise InvalidOperation(f"version is {self.version!r}; 1 to 1024 printable ASCII characters")
-        if self.link_id is not None and not _matches(_LINK_ID, self.link_id):
+        if self.link_id is not None and not matches(_LINK_ID, self.link_id):
             raise InvalidOperation(f"link_id is {self.link_id!r}; 1 to 64 letters, digits, _ or -")
 
     @property
@@ -143,6 +144,9 @@ class Upload:
         _check_content_type(self.content_type)
         _check_number("size_bytes", self.size_bytes, 0, MAX_SINGLE_UPLOAD_BYTES)
         _check_checksum(self.checksum)
+        if type(self.overwrite) is not bool:
+            # "no" is true, and would let a client replace what is there.
+            raise InvalidOperation(f"overwrite is {self.overwrite!r}; True or False")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ class UploadPart:
 
     def __post_init__(self) -> None:
         check_key(self.key)
-        if not _matches(_VERSION, self.upload_id):
+        if not matches(_VERSION, self.upload_id):
             raise InvalidOperation(f"upload_id is {self.upload_id!r}; 1 to 1024 printable ASCII characters")
         _check_number("number", self.number, 1, MAX_PART_NUMBER)
         _check_number("size_bytes", self.size_bytes, 1, MAX_SINGLE_UPLOAD_BYTES)
@@ -278,9 +282,7 @@ class Provider(Protocol):
 
     def sign(self, operation: Operation, *, ttl: timedelta, now: datetime) -> SignedURL: ...
 
-    def sign_many(
-        self, operations: Sequence[Operation], *, ttl: timedelta, now: datetime
-    ) -> list[SignedURL]: ...
+    def sign_many(self, operations: Sequence[Operation], *, ttl: timedelta, now: datetime) -> list[SignedURL]: ...
 
 
 def check_lifetime(ttl: timedelta, now: datetime, *, maximum: timedelta) -> tuple[int, datetime]:
@@ -292,7 +294,7 @@ def check_lifetime(ttl: timedelta, now: datetime, *, maximum: timedelta) -> tupl
     """
     if not isinstance(ttl, timedelta):
         raise TypeError(f"ttl is of type {type(ttl).__name__}; timedelta")
-    if not isinstance(now, datetime) or now.tzinfo is None:
+    if not is_aware(now):
         raise TypeError(f"now is {now!r}; an aware datetime")
     if ttl.microseconds:
         raise InvalidTTL(f"ttl is {ttl.total_seconds()} s; whole seconds only")
@@ -302,12 +304,18 @@ def check_lifetime(ttl: timedelta, now: datetime, *, maximum: timedelta) -> tupl
     return seconds, now.astimezone(UTC).replace(microsecond=0)
 
 
-def _matches(pattern: re.Pattern[str], value: object) -> bool:
+def is_aware(value: object) -> bool:
+    """Tell whether a value is a datetime that knows its offset; one with a ``tzinfo`` need not."""
+    return isinstance(value, datetime) and value.utcoffset() is not None
+
+
+def matches(pattern: re.Pattern[str], value: object) -> bool:
+    """Tell whether a value is text, of no subclass, that the whole of ``pattern`` fits."""
     return type(value) is str and pattern.fullmatch(value) is not None
 
 
 def _check_content_type(value: object) -> None:
-    if not _matches(_MEDIA_TYPE, value):
+    if not matches(_MEDIA_TYPE, value):
         raise InvalidOperation(
             f"content_type is {value!r}; a lower-case type/subtype, with '; charset=utf-8' at most"
         )

@@ -1,0 +1,144 @@
+"""What was issued, allowed and refused: rows that are committed before anything leaves, and never the link.
+
+In a request the rows wait on the lease for the middleware; elsewhere they are written at once. Must not decide.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, router
+
+from gateway import signals
+from gateway.conf import conf
+from gateway.errors import AuditUnavailable
+from gateway.models import Issuance
+from gateway.principals import Principal, ambient_lease
+from gateway.resources import Resource
+
+__all__ = ["hash_of", "record", "row_of", "write"]
+
+logger = logging.getLogger(__name__)
+
+
+def row_of(
+    decision: str,
+    principal: Principal,
+    resource: Resource,
+    operation: type,
+    *,
+    at: datetime,
+    policy: str = "",
+    reason: str = "",
+    link_id: str = "",
+    link_hash: str = "",
+    expires_at: datetime | None = None,
+    limited_by: str = "",
+    tenant: str = "",
+) -> Issuance:
+    """Build the row of one decision; the texts are cut to what the columns hold."""
+    lease = ambient_lease()
+    return Issuance(
+        at=at,
+        decision=decision,
+        principal=principal.id[:255],
+        acted_by=principal.acted_by[:255],
+        credential=principal.credential,
+        tenant=tenant[:255],
+        operation=operation.__name__,
+        storage_alias=resource.storage_alias,
+        resource=resource.id[:512],
+        key=(resource.key or "")[:1024],
+        policy=policy[:255],
+        reason=(reason or principal.reason)[:255],
+        link_id=link_id,
+        link_hash=link_hash,
+        expires_at=expires_at,
+        limited_by=limited_by,
+        request_id="" if lease is None else lease.request_id,
+    )
+
+
+def record(rows: Sequence[Issuance]) -> None:
+    """Keep rows for the end of the request, or write them now where there is none.
+
+    Raises:
+        AuditUnavailable: they could not be written, so nothing may leave.
+    """
+    lease = ambient_lease()
+    if lease is None:
+        write(rows)
+    else:
+        lease.pending.extend(rows)
+
+
+def write(rows: Sequence[Issuance]) -> None:
+    """Insert rows in one statement (split only by the database's limit of parameters), then tell the host.
+
+    Raises:
+        AuditUnavailable: the database did not take them.
+    """
+    if not rows:
+        return
+    using = conf().audit_database or router.db_for_write(Issuance)
+    try:
+        fresh = _without_repeated_refusals(rows, using)
+        Issuance.objects.using(using).bulk_create(fresh)
+    except (DatabaseError, InterfaceError) as error:
+        logger.error("audit rows could not be written: %s", type(error).__name__)
+        raise AuditUnavailable("the audit rows could not be written") from error
+    for row in fresh:
+        refused = row.decision == Issuance.Decision.REFUSED
+        if refused:
+            # ascii(): a file name must not be able to write a second line.
+            logger.info(
+                "refused %s of %s to %s: %s",
+                row.operation, ascii(row.resource), ascii(row.principal), ascii(row.reason),
+            )  # fmt: skip
+        signal = signals.access_refused if refused else signals.link_issued
+        if signal.receivers and (refused or row.decision == Issuance.Decision.ISSUED):
+            signal.send_robust(sender=Issuance, issuance=row)
+
+
+def hash_of(url: str) -> str:
+    """Return a keyed digest by which a link found somewhere can be matched to its row."""
+    mac = _mac(settings.SECRET_KEY).copy()
+    mac.update(url.encode())
+    return mac.hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _mac(secret_key: str) -> hmac.HMAC:
+    key = hmac.digest(secret_key.encode(), b"presign-gateway audit link v1", "sha256")
+    return hmac.new(key, digestmod="sha256")
+
+
+def _without_repeated_refusals(rows: Sequence[Issuance], using: str) -> list[Issuance]:
+    """Leave out refusals that this minute has a row for: a client that keeps asking fills no table."""
+    refused = [row for row in rows if row.decision == Issuance.Decision.REFUSED]
+    if not refused:
+        return list(rows)
+    known = set(
+        Issuance.objects.using(using)
+        .filter(
+            decision=Issuance.Decision.REFUSED,
+            at__gte=min(row.at for row in refused).replace(second=0, microsecond=0),
+            principal__in={row.principal for row in refused},
+            resource__in={row.resource for row in refused},
+        )
+        .values_list("principal", "resource", "operation", "reason")
+    )
+    fresh = []
+    for row in rows:
+        if row.decision == Issuance.Decision.REFUSED:
+            key = (row.principal, row.resource, row.operation, row.reason)
+            if key in known:
+                continue
+            known.add(key)
+        fresh.append(row)
+    return fresh

@@ -1,0 +1,711 @@
+"""The only door: decide, sign, record. Nothing else in the gateway asks a provider to sign.
+
+Every link passes one post-condition before it leaves; whatever is missing or odd is a refusal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from asgiref.sync import sync_to_async
+from django.db import models
+
+from gateway import audit
+from gateway.conf import conf, resolve
+from gateway.errors import (
+    AccessDenied,
+    DatabaseUnavailable,
+    GatewayError,
+    StorageUnavailable,
+    TTLTooLong,
+    UnsafeLink,
+)
+from gateway.models import File, Issuance
+from gateway.policies import (
+    DATABASE_DOWN,
+    FILE_POLICY,
+    NO_LIMITS,
+    OPERATIONS,
+    Allow,
+    Branch,
+    Deny,
+    Failure,
+    Limits,
+    annotate_branch,
+    branches_of,
+    evaluate_many,
+)
+from gateway.principals import Principal, acurrent, ambient_lease, current
+from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
+from providers.errors import InvalidInput, InvalidKey, InvalidTTL, ProviderError
+from providers.types import Download, Provider, SignedURL, Upload, UploadForm, UploadPart
+
+__all__ = [
+    "IssuedURL",
+    "LinkText",
+    "Refusal",
+    "aissue",
+    "aissue_many",
+    "aissue_once",
+    "aprefetch",
+    "authorize",
+    "check_link",
+    "issue",
+    "issue_many",
+    "issue_once",
+    "may_be_named",
+    "policy_for",
+    "prefetch",
+    "probe",
+]
+
+logger = logging.getLogger(__name__)
+
+SIGNABLE = (Download, Upload, UploadForm, UploadPart)
+UNKNOWN_TYPE = "application/octet-stream"
+PROBE_KEY = "uploads/gateway-probe"
+
+# An operation, or how to make one of the key that the row holds: Download, partial(Download, filename="a.pdf").
+AskedFor = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class IssuedURL(SignedURL):
+    """A link with what the client is told beside it.
+
+    Attributes:
+        id: names the link in the audit, and in the store's access log where it has one.
+        limited_by: what shortened the lifetime below what was asked or set; empty if nothing did.
+    """
+
+    id: str
+    resource: Resource
+    limited_by: str = ""
+    filename: str | None = None
+    content_type: str | None = None
+    size_bytes: int | None = None
+
+    @property
+    def text(self) -> LinkText:
+        """The URL as text that does not show its signature by accident."""
+        return LinkText(self.url)
+
+
+class LinkText(str):
+    """A presigned URL as text: usable wherever a str is, but neither pickled, cached nor shown by repr()."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<LinkText {self.partition('?')[0]}>"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a presigned URL is a bearer credential; it is not pickled, cached or stored")
+
+    def __copy__(self) -> LinkText:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> LinkText:
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One item of a batch that got no link. ``reason`` is for the log, never for the client."""
+
+    resource: Resource
+    error: GatewayError
+    reason: str
+
+    @property
+    def code(self) -> str:
+        return self.error.code
+
+    @property
+    def status(self) -> int:
+        return self.error.status
+
+    @property
+    def title(self) -> str:
+        return self.error.title
+
+
+@dataclass(slots=True)
+class _Ask:
+    """One question on its way through the door."""
+
+    resource: Resource
+    asked: AskedFor
+    kind: type
+    operation: Any = None
+    limits: Limits = NO_LIMITS
+    policy: str = ""
+    refusal: Refusal | None = None
+    seconds: int = 0
+    limited_by: str = ""
+    link_id: str = ""
+    issued: IssuedURL | None = field(default=None, repr=False)
+
+    def refuse(self, reason: str, error: GatewayError | None = None) -> None:
+        self.refusal = Refusal(
+            resource=self.resource, error=error or AccessDenied(reason, self.resource), reason=reason
+        )
+
+
+def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> Allow:
+    """Decide about one object, and record it either way.
+
+    Args:
+        operation: an operation on the resource's key, or a class or partial that makes one of it.
+
+    Raises:
+        AccessDenied: no.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
+    """
+    ask = _Ask(resource, operation, _kind_of(operation))
+    now = datetime.now(UTC)
+    _decide(principal, [ask])
+    _record(principal, [ask], now, Issuance.Decision.ALLOWED)
+    if ask.refusal is not None:
+        raise ask.refusal.error
+    return Allow(ask.limits, ask.policy)
+
+
+def issue(
+    principal: Principal, resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None
+) -> IssuedURL:
+    """Decide about one object, sign, record, and return the link.
+
+    Args:
+        operation: Download, Upload, UploadForm or UploadPart on the resource's key, or a class or partial
+            that makes one of it.
+        ttl: whole seconds; None is the smallest of the default and every limit.
+
+    Raises:
+        AccessDenied: no.
+        TTLTooLong: ``ttl`` is over a limit; the message names both.
+        StorageUnavailable: the storage cannot sign, or not for any useful life.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
+    """
+    answer = issue_many(principal, [resource], operation, ttl=ttl)[0]
+    if isinstance(answer, Refusal):
+        raise answer.error
+    return answer
+
+
+def issue_many(
+    principal: Principal,
+    resources: Sequence[Resource],
+    operation: AskedFor | Sequence[AskedFor] = Download,
+    *,
+    ttl: timedelta | None = None,
+) -> list[IssuedURL | Refusal]:
+    """Decide about objects together, sign together, record in one insert; answers in order.
+
+    Args:
+        operation: one class or partial for all, or a sequence with one for each.
+        ttl: of every link; None is the smallest of the default and every limit.
+
+    Raises:
+        TTLTooLong: ``ttl`` is over the limit of all links.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
+    """
+    operations = list(operation) if isinstance(operation, (list, tuple)) else [operation] * len(resources)
+    asks = [_Ask(*about, _kind_of(about[1])) for about in zip(resources, operations, strict=True)]
+    for ask in asks:
+        if ask.kind in OPERATIONS and ask.kind not in SIGNABLE:
+            raise TypeError(f"{ask.kind.__name__} is decided, not signed; use authorize()")
+    if ttl is not None:
+        _check_ttl(ttl, conf().max_ttl)
+    now = datetime.now(UTC)
+    _decide(principal, asks)
+    _sign(principal, [ask for ask in asks if ask.refusal is None], ttl, now)
+    _record(principal, asks, now, Issuance.Decision.ISSUED)
+    lease = ambient_lease()
+    if lease is not None:
+        # Django's cache middleware and cache_page look here before they store a response.
+        lease.request._cache_update_cache = False  # type: ignore[attr-defined]
+    answers: list[IssuedURL | Refusal] = []
+    for ask in asks:
+        answer = ask.issued or ask.refusal
+        assert answer is not None
+        answers.append(answer)
+    return answers
+
+
+def issue_once(resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None) -> IssuedURL:
+    """Issue to whoever is asking; the same link asked for again in one request is the same link.
+
+    Raises:
+        NoPrincipal: nobody is asking; and all that :func:`issue` raises.
+    """
+    return _issue_once(current(), resource, operation, ttl)
+
+
+def prefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None = None) -> list[Any]:
+    """Decide and sign the links of a page of rows together; ``.url`` of these rows then costs nothing.
+
+    Args:
+        objects: model instances or a queryset.
+        field_name: the file field.
+
+    Returns:
+        The instances, as a list.
+
+    Raises:
+        NoPrincipal: nobody is asking.
+    """
+    principal = current()
+    return _prefetch(principal, objects, field_name, ttl)
+
+
+def probe(alias: str, *, now: datetime | None = None) -> SignedURL:
+    """Sign a fixed key that nothing is stored under, to see whether a storage can; decides nothing.
+
+    Raises:
+        StorageUnavailable: it cannot.
+    """
+    storage = private_storage(alias)
+    operation = Download(storage.object_key(PROBE_KEY))
+    with _signing(alias):
+        provider: Provider = storage.provider
+        signed = provider.sign(operation, ttl=timedelta(seconds=60), now=now or datetime.now(UTC))
+        check_link(signed, operation, provider)
+    return signed
+
+
+async def aissue(
+    principal: Principal, resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None
+) -> IssuedURL:
+    """Async form of :func:`issue`."""
+    return await sync_to_async(issue)(principal, resource, operation, ttl=ttl)
+
+
+async def aissue_many(
+    principal: Principal,
+    resources: Sequence[Resource],
+    operation: AskedFor | Sequence[AskedFor] = Download,
+    *,
+    ttl: timedelta | None = None,
+) -> list[IssuedURL | Refusal]:
+    """Async form of :func:`issue_many`."""
+    return await sync_to_async(issue_many)(principal, resources, operation, ttl=ttl)
+
+
+async def aissue_once(
+    resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None
+) -> IssuedURL:
+    """Async form of :func:`issue_once`."""
+    return await sync_to_async(_issue_once)(await acurrent(), resource, operation, ttl)
+
+
+async def aprefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None = None) -> list[Any]:
+    """Async form of :func:`prefetch`."""
+    return await sync_to_async(_prefetch)(await acurrent(), objects, field_name, ttl)
+
+
+def policy_for(resource: Resource) -> Any:
+    """Return the policy that decides about a resource: of its field, its model, its storage, or the default."""
+    settings = conf()
+    if resource.model is None:
+        return resolve(settings.path_policies.get(resource.storage_alias))
+    own = None
+    if resource.field:
+        own = getattr(resource.model._meta.get_field(resource.field), "policy", None)
+    for label in (resource.label, resource.model._meta.label):
+        own = own if own is not None else settings.policies.get(label)
+    if own is None and resource.model is File:
+        own = FILE_POLICY
+    return resolve(settings.default_policy if own is None else own)
+
+
+def may_be_named(resource: Resource) -> bool:
+    """Tell whether a client's reference may name this field: only where a policy was chosen for it."""
+    if resource.model is File:
+        return True
+    assert resource.model is not None
+    field_ = resource.model._meta.get_field(resource.field)
+    return getattr(field_, "policy", None) is not None or any(
+        label in conf().policies for label in (resource.label, resource.model._meta.label)
+    )
+
+
+def check_link(signed: SignedURL, operation: Any, provider: Provider) -> None:
+    """Hold a link to what was asked for: this object, this method, this store, and signed.
+
+    Raises:
+        UnsafeLink: it is anything else.
+    """
+    form = isinstance(operation, UploadForm)
+    # Encoded here by another function than the signers use.
+    key = "" if form else quote(operation.key, safe="/~")
+    address, _, query = signed.url.partition("?")
+    if address != provider.base_url + key or "#" in query:
+        raise UnsafeLink("the link is for another address than the object's")
+    method = operation.method if isinstance(operation, Download) else "POST" if form else "PUT"
+    if signed.method != method:
+        raise UnsafeLink(f"the link is for {signed.method} where {method} was asked for")
+    if form:
+        is_signed = signed.fields.get("key") == operation.key and any(
+            name.endswith("signature") and value for name, value in signed.fields.items()
+        )
+    else:
+        name = provider.capabilities.signature_parameter
+        value = f"&{query}".partition(f"&{name}=")[2]
+        is_signed = value != "" and not value.startswith("&")
+    if not is_signed:
+        raise UnsafeLink("the link is not signed")
+
+
+# Deciding.
+
+
+def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
+    """Find each row, and answer each question by a refusal or by limits."""
+    if not principal.is_active:
+        for ask in asks:
+            ask.refuse("the user is not active")
+        return
+    groups: dict[tuple[Any, str, type], list[_Ask]] = {}
+    for ask in asks:
+        if ask.kind not in OPERATIONS:
+            logger.error("an unknown operation was asked for: %s", ask.kind.__name__)
+            ask.refuse("unknown operation")
+        elif principal.token is not None and ask.kind.__name__ not in principal.token.scopes:
+            ask.refuse(f"the token has no scope {ask.kind.__name__}")
+        else:
+            groups.setdefault((ask.resource.model, ask.resource.field, ask.kind), []).append(ask)
+    with _reading():
+        for (model, _, kind), group in groups.items():
+            if model is None:
+                _decide_by_path(principal, group)
+            else:
+                _decide_by_row(principal, model, kind, group)
+
+
+def _decide_by_path(principal: Principal, asks: Sequence[_Ask]) -> None:
+    for ask in asks:
+        policy = policy_for(ask.resource)
+        if principal.kind == "system":
+            ask.policy = "system"
+        elif policy is None:
+            ask.refuse("no row is known for the key, and PATH_POLICIES has no policy for the alias")
+        elif _make_operation(ask):
+            _apply(ask, evaluate_many(policy, principal, [ask.resource], [ask.operation])[0])
+        if ask.refusal is None and ask.operation is None:
+            _make_operation(ask)
+
+
+def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, asks: Sequence[_Ask]) -> None:
+    policy = policy_for(asks[0].resource)
+    branches = _branches(policy, principal, kind, model)
+    if branches == []:
+        for ask in asks:
+            ask.refuse(f"{policy} denies")
+        return
+    rows = rows_of([ask.resource for ask in asks])
+    conditional = branches is not None and bool(branches[0].condition)
+    if conditional:
+        assert branches is not None
+        rows = annotate_branch(rows, branches)
+    found = {row.pk: row for row in rows}
+    tenant = _tenants()
+    undecided: list[_Ask] = []
+    for ask in asks:
+        row: Any = found.get(ask.resource.pk)
+        resource = None if row is None else resolved(ask.resource, row)
+        if resource is None:
+            ask.refuse("no such row, or it names another object")
+            continue
+        ask.resource = resource
+        if principal.kind != "system" and tenant is not None and not tenant(principal, row):
+            ask.refuse("another tenant")
+        elif _make_operation(ask):
+            if branches is None:
+                undecided.append(ask)
+                continue
+            number = row.gateway_branch if conditional else 0
+            _apply(ask, Deny(f"{policy} denies") if number is None else branches[number].allow)
+    if undecided:
+        answers = evaluate_many(
+            policy, principal, [ask.resource for ask in undecided], [ask.operation for ask in undecided]
+        )
+        for ask, answer in zip(undecided, answers, strict=True):
+            _apply(ask, answer)
+
+
+def _branches(policy: Any, principal: Principal, kind: type, model: type[models.Model]) -> list[Branch] | None:
+    if principal.kind == "system":
+        return [Branch(models.Q(), Allow(policy="system"))]
+    try:
+        return branches_of(policy, principal, kind, model)
+    except DATABASE_DOWN:
+        raise
+    except Exception:
+        # Asked one by one, the part that fails is a failure and the others keep their say.
+        logger.exception("policy %s cannot be asked as a query", policy)
+        return None
+
+
+def _tenants() -> Callable[[Principal, Any], bool] | None:
+    path = conf().tenant
+    if path is None:
+        return None
+    tenant = resolve(path)
+    return lambda principal, row: tenant.of_principal(principal) == tenant.of_row(row)
+
+
+def _make_operation(ask: _Ask) -> bool:
+    """Build the operation on the key that the row holds; refuse one that was made for another."""
+    key = ask.resource.key
+    try:
+        operation = ask.asked(key) if callable(ask.asked) else ask.asked
+    except InvalidKey:
+        logger.error("%s holds a key that the grammar refuses: %s", ask.resource.id, ascii(key))
+        ask.refuse("the key is not valid")
+        return False
+    if operation.key != key:
+        ask.refuse("the operation names another key than the row")
+        return False
+    ask.operation = operation
+    return True
+
+
+def _apply(ask: _Ask, decided: Any) -> None:
+    match decided:
+        case Allow():
+            ask.limits, ask.policy = decided.limits, decided.policy
+        case Deny():
+            ask.refuse(decided.reason or "denied")
+        case Failure():
+            logger.error("a policy failed about %s", ascii(ask.resource.id), exc_info=decided.error)
+            ask.refuse(f"the policy failed: {type(decided.error).__name__}")
+
+
+def _kind_of(asked: AskedFor) -> type:
+    if isinstance(asked, functools.partial):
+        asked = asked.func
+    return asked if isinstance(asked, type) else type(asked)
+
+
+# Signing.
+
+
+def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime) -> None:
+    groups: dict[tuple[str, int], list[_Ask]] = {}
+    for ask in asks:
+        alias = ask.resource.storage_alias
+        try:
+            storage = private_storage(alias)
+            with _signing(alias):
+                _set_lifetime(ask, principal, storage, ttl, now)
+                ask.operation = _complete(ask, storage)
+        except (AccessDenied, StorageUnavailable) as error:
+            ask.refuse(getattr(error, "reason", "") or str(error), error)
+            continue
+        groups.setdefault((alias, ask.seconds), []).append(ask)
+    for (alias, seconds), group in groups.items():
+        try:
+            _sign_group(alias, timedelta(seconds=seconds), group, now)
+        except StorageUnavailable as error:
+            logger.error("storage %s cannot sign: %s", alias, error)
+            for ask in group:
+                ask.refuse(str(error), error)
+
+
+def _sign_group(alias: str, ttl: timedelta, asks: Sequence[_Ask], now: datetime) -> None:
+    storage = private_storage(alias)
+    with _signing(alias):
+        provider = storage.provider
+        links = provider.sign_many([ask.operation for ask in asks], ttl=ttl, now=now)
+    if len(links) != len(asks):
+        raise UnsafeLink(f"{len(links)} links for {len(asks)} objects")
+    for ask, signed in zip(asks, links, strict=True):
+        check_link(signed, ask.operation, provider)
+        # A link cut by its credential is issued as it is, or refused where the storage says so.
+        shortfall = now.replace(microsecond=0) + ttl - signed.expires_at
+        if shortfall < timedelta(0):
+            raise UnsafeLink("the link outlives what was decided")
+        if shortfall > timedelta(0):
+            if storage.on_short_credentials == "refuse":
+                raise StorageUnavailable(f"the credential ends {shortfall.total_seconds():.0f} s too early")
+            ask.limited_by = "credential"
+        ask.issued = _issued(ask, signed)
+
+
+def _issued(ask: _Ask, signed: SignedURL) -> IssuedURL:
+    facts = facts_of(ask.resource)
+    download = ask.operation if isinstance(ask.operation, Download) else None
+    return IssuedURL(
+        url=signed.url,
+        method=signed.method,
+        expires_at=signed.expires_at,
+        headers=signed.headers,
+        fields=signed.fields,
+        id=ask.link_id,
+        resource=ask.resource,
+        limited_by=ask.limited_by,
+        filename=download.filename if download else facts.filename,
+        content_type=download.content_type if download else facts.content_type,
+        size_bytes=facts.size_bytes,
+    )
+
+
+def _set_lifetime(ask: _Ask, principal: Principal, storage: Any, ttl: timedelta | None, now: datetime) -> None:
+    """Refuse an explicit ttl over a limit; without one take the smallest; never outlive the authority."""
+    settings = conf()
+    default = storage.default_ttl or settings.default_ttl
+    caps = {
+        "max_ttl": settings.max_ttl,
+        "storage": storage.max_ttl,
+        "store": storage.provider.capabilities.max_ttl,
+        "policy": ask.limits.max_ttl,
+    }
+    wanted = default if ttl is None else ttl
+    for name, cap in caps.items():
+        if cap is not None and wanted > cap:
+            if ttl is not None:
+                _check_ttl(ttl, cap)
+            wanted, ask.limited_by = cap, name
+    for name, end in (("policy", ask.limits.until), (principal.credential, principal.authority_ends_at)):
+        if end is not None and (left := end - now) < wanted:
+            wanted, ask.limited_by = timedelta(seconds=int(left.total_seconds())), name.partition(":")[0]
+            if wanted < timedelta(seconds=1):
+                raise AccessDenied("the authority to ask has ended", ask.resource)
+    ask.seconds = int(wanted.total_seconds())
+    if wanted != timedelta(seconds=ask.seconds):
+        raise InvalidTTL(f"ttl is {wanted.total_seconds()} s; whole seconds only")
+
+
+def _check_ttl(ttl: timedelta, cap: timedelta) -> None:
+    if not isinstance(ttl, timedelta):
+        raise TypeError(f"ttl is of type {type(ttl).__name__}; timedelta")
+    if ttl > cap:
+        raise TTLTooLong(f"ttl is {ttl.total_seconds():.0f} s; at most {cap.total_seconds():.0f} s")
+    if ttl < timedelta(seconds=1):
+        raise InvalidTTL(f"ttl is {ttl.total_seconds():.0f} s; at least 1 s")
+
+
+def _complete(ask: _Ask, storage: Any) -> Any:
+    """Add what the caller does not decide: the object's key in the store, type, disposition, version, id."""
+    operation = ask.operation
+    key = storage.object_key(operation.key)
+    ask.link_id = f"lnk_{secrets.token_hex(16)}"
+    if not isinstance(operation, Download):
+        return operation if key == operation.key else dataclasses.replace(operation, key=key)
+    facts = facts_of(ask.resource)
+    content_type = operation.content_type or facts.content_type or UNKNOWN_TYPE
+    disposition = operation.disposition or "inline"
+    if content_type.partition(";")[0] not in storage.inline_types:
+        # What a browser might run is neither named nor shown.
+        content_type, disposition = UNKNOWN_TYPE, "attachment"
+    allowed = ask.limits.dispositions
+    if allowed is not None and disposition not in allowed:
+        if "attachment" not in allowed:
+            raise AccessDenied("the policy allows no disposition that this type may have", ask.resource)
+        disposition = "attachment"
+    return Download(
+        key,
+        method=operation.method,
+        filename=operation.filename if operation.filename is not None else facts.filename,
+        disposition=disposition,
+        content_type=content_type,
+        version=operation.version or facts.version,
+        link_id=ask.link_id,
+    )
+
+
+def _issue_once(principal: Principal, resource: Resource, operation: AskedFor, ttl: timedelta | None) -> IssuedURL:
+    lease = ambient_lease()
+    if lease is None:
+        return issue(principal, resource, operation, ttl=ttl)
+    memo_key = _memo_key(principal, resource, operation, ttl)
+    known: IssuedURL | None = lease.memo.get(memo_key)
+    if known is not None:
+        return known
+    lease.single_links += 1
+    if lease.single_links == conf().warn_unprefetched + 1:
+        logger.warning(
+            "more than %d links asked for one by one in a request; gateway.links.prefetch() does it together",
+            conf().warn_unprefetched,
+        )
+    link = lease.memo[memo_key] = issue(principal, resource, operation, ttl=ttl)
+    return link
+
+
+def _prefetch(principal: Principal, objects: Iterable[Any], field_name: str, ttl: timedelta | None) -> list[Any]:
+    rows = list(objects)
+    lease = ambient_lease()
+    named = [Resource.of_field(row, field_name) for row in rows if getattr(row, field_name)]
+    answers = issue_many(principal, named, ttl=ttl)
+    if lease is not None:
+        for resource, answer in zip(named, answers, strict=True):
+            if isinstance(answer, IssuedURL):
+                lease.memo[_memo_key(principal, resource, Download, ttl)] = answer
+    return rows
+
+
+def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl: timedelta | None) -> Any:
+    if isinstance(operation, functools.partial):
+        operation = (operation.func, operation.args, tuple(sorted(operation.keywords.items())))
+    return principal.id, principal.credential, resource.id, resource.key, operation, ttl
+
+
+# Recording.
+
+
+def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision: str) -> None:
+    rows = []
+    tenant = _tenant_name(principal)
+    for ask in asks:
+        if ask.refusal is not None:
+            row = audit.row_of(
+                Issuance.Decision.REFUSED, principal, ask.resource, ask.kind,
+                at=now, reason=ask.refusal.reason, tenant=tenant,
+            )  # fmt: skip
+        else:
+            issued = ask.issued
+            row = audit.row_of(
+                decision, principal, ask.resource, ask.kind,
+                at=now, policy=ask.policy, tenant=tenant, limited_by=ask.limited_by,
+                link_id=issued.id if issued else "",
+                link_hash=audit.hash_of(issued.url) if issued else "",
+                expires_at=issued.expires_at if issued else None,
+            )  # fmt: skip
+        rows.append(row)
+    audit.record(rows)
+
+
+def _tenant_name(principal: Principal) -> str:
+    path = conf().tenant
+    return "" if path is None else str(resolve(path).of_principal(principal) or "")
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """The permission data could not be read: no answer is no, and not the client's fault."""
+    try:
+        yield
+    except DATABASE_DOWN as error:
+        logger.error("the permission data cannot be read: %s", type(error).__name__)
+        raise DatabaseUnavailable("the permission data cannot be read") from error
+
+
+@contextmanager
+def _signing(alias: str) -> Iterator[None]:
+    """A storage that cannot sign is unavailable; what the caller can mend stays the caller's error."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except ProviderError as error:
+        raise StorageUnavailable(f"storage {alias!r}: {error}") from error

@@ -1,0 +1,120 @@
+"""Objects that are to be deleted: noted in the transaction that lets go of them, removed by the sweeper.
+
+Must not delete anything that a row still names, and nothing before its grace is over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.apps import apps
+from django.db import models, router, transaction
+from django.utils import timezone
+
+from gateway.conf import conf
+from gateway.errors import StorageUnavailable
+from gateway.models import File, FileState, ObjectDeletion
+from gateway.resources import PrivateStorage, alias_of, private_storage
+
+__all__ = ["Swept", "enqueue", "private_fields", "sweep"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Swept:
+    """What became of one entry: ``deleted``, ``kept`` (a row names the key), ``failed`` or ``due`` (dry run)."""
+
+    entry: ObjectDeletion
+    outcome: str
+    detail: str = ""
+
+
+def enqueue(storage_alias: str, key: str, *, using: str | None = None, grace: timedelta | None = None) -> None:
+    """Note an object for deletion, in the transaction that is open on ``using``.
+
+    Args:
+        using: the database of the row that lets go of the object.
+        grace: in place of ``GATEWAY["DELETE_GRACE"]``.
+    """
+    entry = ObjectDeletion(
+        storage_alias=storage_alias,
+        key=key,
+        not_before=timezone.now() + (conf().delete_grace if grace is None else grace),
+    )
+    outbox = router.db_for_write(ObjectDeletion)
+    if using is None or using == outbox:
+        entry.save(using=outbox)
+    else:
+        # Another database cannot share the transaction; a rollback must still leave no entry.
+        transaction.on_commit(lambda: entry.save(using=outbox), using=using)
+
+
+def sweep(*, now: datetime | None = None, execute: bool = False, limit: int = 1000) -> Iterator[Swept]:
+    """Delete the objects whose grace is over and that no row names; without ``execute`` only say which.
+
+    One that cannot be deleted stays noted, with the kind of the error and the number of attempts.
+    """
+    due = ObjectDeletion.objects.filter(done_at=None, not_before__lte=now or timezone.now())
+    for entry in due.order_by("not_before", "pk")[:limit]:
+        yield _swept(entry, execute)
+
+
+def private_fields() -> Iterator[models.FileField]:
+    """Yield every file field of every model whose storage is a private one."""
+    for model in apps.get_models(include_auto_created=True):
+        for field in model._meta.local_concrete_fields:
+            if isinstance(field, models.FileField) and isinstance(field.storage, PrivateStorage):
+                yield field
+
+
+def _swept(entry: ObjectDeletion, execute: bool) -> Swept:
+    if _is_named(entry):
+        if execute:
+            _finish(entry)
+        return Swept(entry, "kept", "a row names the key")
+    if not execute:
+        return Swept(entry, "due")
+    try:
+        private_storage(entry.storage_alias).delete(entry.key)
+    except Exception as error:
+        # Whatever the store says, the entry is not lost: the next run tries again.
+        entry.attempts += 1
+        entry.last_error = type(error).__name__[:255]
+        entry.save(update_fields=["attempts", "last_error"])
+        logger.warning("could not delete an object of %s: %s", entry.storage_alias, entry.last_error)
+        return Swept(entry, "failed", f"{entry.last_error}: {error}")
+    _finish(entry)
+    return Swept(entry, "deleted")
+
+
+def _finish(entry: ObjectDeletion) -> None:
+    with transaction.atomic(using=entry._state.db):
+        entry.done_at = timezone.now()
+        entry.save(update_fields=["done_at"])
+        File.objects.filter(storage_alias=entry.storage_alias, key=entry.key, state=FileState.DELETING).update(
+            state=FileState.DELETED
+        )
+
+
+def _is_named(entry: ObjectDeletion) -> bool:
+    files = File.objects.using(router.db_for_write(File)).filter(
+        storage_alias=entry.storage_alias, key=entry.key, state=FileState.READY
+    )
+    return files.exists() or any(_names(field, entry) for field in private_fields())
+
+
+def _names(field: models.FileField, entry: ObjectDeletion) -> bool:
+    try:
+        if alias_of(field.storage) != entry.storage_alias:
+            return False
+    except StorageUnavailable:
+        # A storage of no known alias might be the same bucket: ask its rows too.
+        pass
+    model: Any = field.model
+    rows = model._base_manager.using(router.db_for_write(model))
+    return bool(rows.filter(**{field.attname: entry.key}).exists())

@@ -1,0 +1,581 @@
+"""Who may do what to which object: Allow with limits, or Deny with a reason. Anything else is a refusal.
+
+Must not sign, record or touch a store. Policies that can be said as a query are asked in the same statement
+that reads the row; all others see the row, never the caller's instance.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
+
+from django.contrib.auth import get_permission_codename
+from django.db import InterfaceError, OperationalError, models, router
+from django.db.models import Q
+
+from gateway.principals import Principal
+from gateway.resources import Resource
+from providers.keys import check_key
+from providers.types import Download, Upload, UploadForm, UploadPart
+
+__all__ = [
+    "DEFAULT_POLICY",
+    "FILE_POLICY",
+    "Allow",
+    "Authenticated",
+    "Decided",
+    "Delete",
+    "Deny",
+    "Download",
+    "DownloadPrefix",
+    "Everyone",
+    "Failure",
+    "Limits",
+    "ModelPermission",
+    "Operation",
+    "Owner",
+    "Policy",
+    "Share",
+    "StaffOnly",
+    "Update",
+    "Upload",
+    "UploadForm",
+    "UploadPart",
+    "evaluate",
+    "evaluate_many",
+    "visible",
+]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the object and its row."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change what is known of the object, such as its file name."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Hand the object on: attach it to another row, or make a share of it."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        check_key(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadPrefix:
+    """Read everything below a prefix that ends in ``/``; never implied by reading one object."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        check_key(self.key.removesuffix("/"))
+
+
+Operation: TypeAlias = Download | Upload | UploadForm | UploadPart | Delete | Update | Share | DownloadPrefix
+OPERATIONS: tuple[type, ...] = get_args(Operation)
+UPLOADS = (Upload, UploadForm, UploadPart)
+# Not a policy's failure: the question could not be asked, and the answer is 503.
+DATABASE_DOWN = (OperationalError, InterfaceError)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an Allow still withholds. None is no limit.
+
+    Attributes:
+        max_ttl: the longest lifetime of a link.
+        until: aware; no link outlives it.
+        dispositions: the ones a link may have.
+        shareable: one principal's link may be reused for another.
+    """
+
+    _: KW_ONLY
+    max_ttl: timedelta | None = None
+    until: datetime | None = None
+    dispositions: frozenset[str] | None = None
+    shareable: bool = False
+
+    def __and__(self, other: Limits) -> Limits:
+        """Return the tightest of both."""
+        dispositions = self.dispositions
+        if other.dispositions is not None:
+            dispositions = other.dispositions if dispositions is None else dispositions & other.dispositions
+        return Limits(
+            max_ttl=min((t for t in (self.max_ttl, other.max_ttl) if t is not None), default=None),
+            until=min((u for u in (self.until, other.until) if u is not None), default=None),
+            dispositions=dispositions,
+            shareable=self.shareable and other.shareable,
+        )
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Yes, within limits; ``policy`` names who said so."""
+
+    limits: Limits = NO_LIMITS
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """No; ``reason`` is for the audit, never for the client."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Neither yes nor no: the policy raised or answered something else. A refusal that no ``~`` turns."""
+
+    error: Exception
+
+
+Decided: TypeAlias = Allow | Deny | Failure
+
+
+class Policy(Protocol):
+    """Decides. Inherit from :class:`Composable` for the operators.
+
+    A policy may also have ``decide_many(principal, resources, operation)``, which answers about all of them in
+    order; of the operation only the class is then common to all. And it may have
+    ``visible(principal, queryset, operation)``, the rows that it allows.
+    """
+
+    def decide(self, principal: Principal, resource: Resource, operation: Operation) -> Allow | Deny: ...
+
+
+class Branch(NamedTuple):
+    """One way to be allowed: rows that fit the condition are allowed within the limits."""
+
+    condition: Q
+    allow: Allow
+
+
+class Composable:
+    """``a & b``, ``a | b`` and ``~a`` for policies."""
+
+    def __and__(self, other: Any) -> And:
+        return And(self, other)
+
+    def __or__(self, other: Any) -> Or:
+        return Or(self, other)
+
+    def __invert__(self) -> Not:
+        return Not(self)
+
+
+def evaluate(policy: Any, principal: Principal, resource: Resource, operation: Operation) -> Decided:
+    """Ask one policy about one object; whatever is neither Allow nor Deny is a Failure."""
+    try:
+        return _checked(policy, policy.decide(principal, resource, operation))
+    except DATABASE_DOWN:
+        raise
+    except Exception as error:
+        return Failure(error)
+
+
+def evaluate_many(
+    policy: Any, principal: Principal, resources: Sequence[Resource], operations: Sequence[Operation]
+) -> list[Decided]:
+    """Ask one policy about many objects, together where it can be asked so.
+
+    Args:
+        operations: one for each resource, all of one class.
+    """
+    if isinstance(policy, (And, Or, Not)):
+        return policy.evaluate_many(principal, resources, operations)
+    decide_many = getattr(policy, "decide_many", None)
+    if decide_many is None or not resources:
+        return [evaluate(policy, principal, *about) for about in zip(resources, operations, strict=True)]
+    try:
+        answers = list(decide_many(principal, resources, operations[0]))
+        if len(answers) != len(resources):
+            raise TypeError(f"{policy} answered {len(answers)} times about {len(resources)} objects")
+    except DATABASE_DOWN:
+        raise
+    except Exception as error:
+        return [Failure(error)] * len(resources)
+    decided: list[Decided] = []
+    for answer in answers:
+        try:
+            decided.append(_checked(policy, answer))
+        except Exception as error:
+            decided.append(Failure(error))
+    return decided
+
+
+def branches_of(
+    policy: Any, principal: Principal, operation: type, model: type[models.Model] | None
+) -> list[Branch] | None:
+    """Return the policy as conditions on the row, first match wins; None where it cannot be said so.
+
+    Args:
+        operation: the class of the operation, since no row and so no key is known yet.
+    """
+    branches = getattr(policy, "branches", None)
+    if branches is None:
+        return None
+    result: list[Branch] | None = branches(principal, operation, model)
+    return result
+
+
+def visible(
+    policy: Any, principal: Principal, queryset: models.QuerySet[Any], operation: type
+) -> models.QuerySet[Any] | None:
+    """Return the rows that the policy allows, as a query; None where it cannot be said so."""
+    own = getattr(policy, "visible", None)
+    if own is not None:
+        rows: models.QuerySet[Any] = own(principal, queryset, operation)
+        return rows
+    branches = branches_of(policy, principal, operation, queryset.model)
+    return None if branches is None else queryset.filter(_any_of(branches))
+
+
+def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> models.QuerySet[Any]:
+    """Add ``gateway_branch``: the number of the first branch that the row fits, or null."""
+    cases = []
+    otherwise: int | None = None
+    for number, branch in enumerate(branches):
+        if not branch.condition:
+            otherwise = number
+            break
+        cases.append(models.When(branch.condition, then=models.Value(number)))
+    annotated: models.QuerySet[Any] = rows.annotate(
+        gateway_branch=models.Case(
+            *cases, default=models.Value(otherwise), output_field=models.IntegerField(null=True)
+        )
+    )
+    return annotated
+
+
+def _any_of(branches: Iterable[Branch]) -> Q:
+    condition = Q(pk__in=[])
+    for branch in branches:
+        if not branch.condition:
+            return Q()
+        condition |= branch.condition
+    return condition
+
+
+def _checked(policy: Any, answer: Any) -> Allow | Deny:
+    if isinstance(answer, Allow):
+        return answer if answer.policy else Allow(answer.limits, str(policy))
+    if isinstance(answer, Deny):
+        return answer
+    raise TypeError(f"{policy} answered {type(answer).__name__}; Allow or Deny")
+
+
+def _answer(decided: Decided) -> Allow | Deny:
+    if isinstance(decided, Failure):
+        raise decided.error
+    return decided
+
+
+# Combinators. Three values: Allow, Deny and Failure.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class And(Composable):
+    """Both allow, within the tightest limits of both. A failure of either is a failure."""
+
+    left: Any
+    right: Any
+
+    def __str__(self) -> str:
+        return f"({self.left} & {self.right})"
+
+    def decide(self, principal: Principal, resource: Resource, operation: Operation) -> Allow | Deny:
+        left = evaluate(self.left, principal, resource, operation)
+        return _answer(_and(left, evaluate(self.right, principal, resource, operation)))
+
+    def evaluate_many(
+        self, principal: Principal, resources: Sequence[Resource], operations: Sequence[Operation]
+    ) -> list[Decided]:
+        left = evaluate_many(self.left, principal, resources, operations)
+        return list(map(_and, left, evaluate_many(self.right, principal, resources, operations)))
+
+    def branches(
+        self, principal: Principal, operation: type, model: type[models.Model] | None
+    ) -> list[Branch] | None:
+        left = branches_of(self.left, principal, operation, model)
+        right = branches_of(self.right, principal, operation, model)
+        if left is None or right is None:
+            return None
+        return [
+            Branch(one.condition & other.condition, _both(one.allow, other.allow))
+            for one in left
+            for other in right
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Or(Composable):
+    """The first that allows, with its limits alone. A failure is logged, and counts where none allows."""
+
+    left: Any
+    right: Any
+
+    def __str__(self) -> str:
+        return f"({self.left} | {self.right})"
+
+    def decide(self, principal: Principal, resource: Resource, operation: Operation) -> Allow | Deny:
+        left = evaluate(self.left, principal, resource, operation)
+        if isinstance(left, Allow):
+            return left
+        return _answer(_or(left, evaluate(self.right, principal, resource, operation)))
+
+    def evaluate_many(
+        self, principal: Principal, resources: Sequence[Resource], operations: Sequence[Operation]
+    ) -> list[Decided]:
+        decided = evaluate_many(self.left, principal, resources, operations)
+        open_ = [number for number, left in enumerate(decided) if not isinstance(left, Allow)]
+        right = evaluate_many(self.right, principal, [resources[n] for n in open_], [operations[n] for n in open_])
+        for number, answer in zip(open_, right, strict=True):
+            decided[number] = _or(decided[number], answer)
+        return decided
+
+    def branches(
+        self, principal: Principal, operation: type, model: type[models.Model] | None
+    ) -> list[Branch] | None:
+        left = branches_of(self.left, principal, operation, model)
+        right = branches_of(self.right, principal, operation, model)
+        return None if left is None or right is None else left + right
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Not(Composable):
+    """Allows what the other denies. A failure stays a failure."""
+
+    policy: Any
+
+    def __str__(self) -> str:
+        return f"~{self.policy}"
+
+    def decide(self, principal: Principal, resource: Resource, operation: Operation) -> Allow | Deny:
+        return _answer(self._not(evaluate(self.policy, principal, resource, operation)))
+
+    def evaluate_many(
+        self, principal: Principal, resources: Sequence[Resource], operations: Sequence[Operation]
+    ) -> list[Decided]:
+        return list(map(self._not, evaluate_many(self.policy, principal, resources, operations)))
+
+    def branches(
+        self, principal: Principal, operation: type, model: type[models.Model] | None
+    ) -> list[Branch] | None:
+        inner = branches_of(self.policy, principal, operation, model)
+        if inner is None:
+            return None
+        if any(not branch.condition for branch in inner):
+            return []
+        return [Branch(~_any_of(inner) if inner else Q(), Allow(policy=str(self)))]
+
+    def _not(self, decided: Decided) -> Decided:
+        match decided:
+            case Allow():
+                return Deny(f"{decided.policy} allows")
+            case Deny():
+                return Allow(policy=str(self))
+            case Failure():
+                return decided
+
+
+def _and(left: Decided, right: Decided) -> Decided:
+    for decided in (left, right):
+        if isinstance(decided, Failure):
+            return decided
+    for decided in (left, right):
+        if isinstance(decided, Deny):
+            return decided
+    assert isinstance(left, Allow)
+    assert isinstance(right, Allow)
+    return _both(left, right)
+
+
+def _or(left: Decided, right: Decided) -> Decided:
+    if isinstance(left, Failure) and isinstance(right, Allow):
+        logger.error("a policy failed beside one that allows: %s", type(left.error).__name__)
+    for decided in (left, right):
+        if isinstance(decided, Allow):
+            return decided
+    for decided in (left, right):
+        if isinstance(decided, Failure):
+            return decided
+    return left
+
+
+def _both(left: Allow, right: Allow) -> Allow:
+    return Allow(left.limits & right.limits, f"({left.policy} & {right.policy})")
+
+
+# Built-in policies.
+
+
+class RowPolicy(Composable):
+    """A policy that is wholly conditions on the row and facts about the principal."""
+
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch]:
+        """Return the ways to be allowed; a condition must not repeat the row (see :func:`_on_row`)."""
+        raise TypeError(f"{type(self).__name__} does not say its branches")
+
+    def decide(self, principal: Principal, resource: Resource, operation: Operation) -> Allow | Deny:
+        return self.decide_many(principal, [resource], operation)[0]
+
+    def decide_many(
+        self, principal: Principal, resources: Sequence[Resource], operation: Operation
+    ) -> list[Allow | Deny]:
+        answers: dict[int, Allow | Deny] = {}
+        by_model: dict[type[models.Model] | None, list[int]] = {}
+        for number, resource in enumerate(resources):
+            by_model.setdefault(resource.model, []).append(number)
+        for model, numbers in by_model.items():
+            branches = self.branches(principal, type(operation), model)
+            if branches and not branches[0].condition:
+                answers |= dict.fromkeys(numbers, branches[0].allow)
+            elif not branches or model is None:
+                answers |= dict.fromkeys(numbers, Deny(str(self)))
+            else:
+                rows = model._base_manager.using(router.db_for_write(model))
+                rows = rows.filter(pk__in={resources[number].pk for number in numbers})
+                fits = dict(annotate_branch(rows, branches).values_list("pk", "gateway_branch"))
+                for number in numbers:
+                    fit = fits.get(resources[number].pk)
+                    answers[number] = Deny(str(self)) if fit is None else branches[fit].allow
+        return [answers[number] for number in range(len(resources))]
+
+    def _everywhere(self) -> list[Branch]:
+        return [Branch(Q(), Allow(policy=str(self)))]
+
+
+def _on_row(model: type[models.Model], condition: Q) -> Q:
+    """Say a condition without joins: a join to many would repeat the row, or mix two conditions."""
+    rows = model._base_manager.using(router.db_for_write(model)).filter(pk=models.OuterRef("pk"))
+    return Q(models.Exists(rows.filter(condition)))
+
+
+def _check_operations(operations: Iterable[type]) -> frozenset[type]:
+    chosen = frozenset(operations)
+    if unknown := chosen - frozenset(OPERATIONS):
+        names = ", ".join(operation.__name__ for operation in OPERATIONS)
+        raise TypeError(f"operations hold {sorted(map(repr, unknown))}; only {names}")
+    return chosen
+
+
+class _ByPrincipal(RowPolicy):
+    """Allows some operations on every object to some principals."""
+
+    def __init__(self, *, operations: Iterable[type] = (Download,)) -> None:
+        self.operations = _check_operations(operations)
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch]:
+        return self._everywhere() if operation in self.operations and self._fits(principal) else []
+
+    def _fits(self, principal: Principal) -> bool:
+        return False
+
+
+class Everyone(_ByPrincipal):
+    """Anybody, the anonymous included; only reading unless ``operations`` says otherwise."""
+
+    def _fits(self, principal: Principal) -> bool:
+        return True
+
+
+class Authenticated(_ByPrincipal):
+    """Any user; only reading unless ``operations`` says otherwise."""
+
+    def _fits(self, principal: Principal) -> bool:
+        return principal.kind == "user"
+
+
+class StaffOnly(_ByPrincipal):
+    """Users with ``is_staff``; only reading unless ``operations`` says otherwise."""
+
+    def _fits(self, principal: Principal) -> bool:
+        return principal.kind == "user" and bool(principal.user.is_staff)
+
+
+class Owner(RowPolicy):
+    """The user that the row's path leads to: ``Owner("author")``, ``Owner("project__members")``.
+
+    Args:
+        path: Django lookup path from the row to a user.
+        operations: what an owner may do; only reading unless said otherwise.
+    """
+
+    def __init__(self, path: str, *, operations: Iterable[type] = (Download,)) -> None:
+        self.path = path
+        self.operations = _check_operations(operations)
+
+    def __str__(self) -> str:
+        return f"Owner({self.path!r})"
+
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch]:
+        if principal.kind != "user" or operation not in self.operations or model is None:
+            return []
+        condition = Q(**{self.path: principal.user.pk})
+        direct = "__" not in self.path and not model._meta.get_field(self.path).many_to_many
+        return [Branch(condition if direct else _on_row(model, condition), Allow(policy=str(self)))]
+
+
+class ModelPermission(RowPolicy):
+    """Django's model permissions, one for each operation: none implies another.
+
+    Args:
+        download: ``view`` asks for ``app.view_model``; superusers have them all.
+        update, delete, share, upload: the permissions that those operations ask for.
+    """
+
+    def __init__(
+        self,
+        download: str = "view",
+        *,
+        update: str = "change",
+        delete: str = "delete",
+        share: str = "share",
+        upload: str = "add",
+    ) -> None:
+        self.download = download
+        self._actions: dict[type, str] = {Download: download, Update: update, Delete: delete, Share: share}
+        self._actions |= dict.fromkeys(UPLOADS, upload)
+
+    def __str__(self) -> str:
+        return f"ModelPermission({self.download!r})"
+
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch]:
+        action = self._actions.get(operation)
+        if principal.kind != "user" or action is None or model is None:
+            return []
+        codename = get_permission_codename(action, model._meta)
+        allowed = principal.user.has_perm(f"{model._meta.app_label}.{codename}")
+        return self._everywhere() if allowed else []
+
+
+DEFAULT_POLICY = ModelPermission("view")
+FILE_POLICY = Owner("owner", operations=(Download, Update, Delete, Share)) | ModelPermission("view")

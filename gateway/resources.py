@@ -1,0 +1,250 @@
+"""What is asked for: one object, named by a model row and a field, or by a storage alias and a key.
+
+Must not decide. A row is always read again from the database that writes go to; the caller's instance only
+says which row and which key it means.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.files.storage import storages
+from django.db import models, router
+
+from gateway.errors import InvalidReference, StorageUnavailable
+from gateway.models import File, FileState
+from providers.types import Provider
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+__all__ = [
+    "Facts",
+    "PrivateStorage",
+    "Resource",
+    "alias_of",
+    "facts_of",
+    "parse_reference",
+    "private_storage",
+    "reference_to",
+    "resolved",
+    "rows_of",
+]
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+_FIELD_REFERENCE = re.compile(rf"({_NAME})\.({_NAME}):([^\x00-\x1f\x7f]{{1,255}}):({_NAME})")
+MAX_REFERENCE_CHARACTERS = 400
+# Python's own table: what the machine's /etc/mime.types says must not change what is signed.
+_TYPES = mimetypes.MimeTypes()
+
+
+@runtime_checkable
+class PrivateStorage(Protocol):
+    """What the door needs of a storage; the classes are in gateway.storages."""
+
+    url_mode: str
+    default_ttl: timedelta | None
+    max_ttl: timedelta | None
+    inline_types: frozenset[str]
+    on_short_credentials: str
+
+    @property
+    def provider(self) -> Provider: ...
+
+    def object_key(self, name: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One object that may be asked for.
+
+    Attributes:
+        storage_alias: key of ``STORAGES``.
+        key: the name that the row holds; None where a reference means whatever the row says now.
+        model, pk, field: the row and the field that name it; None for a bare key.
+        instance: the row as the database has it, for policies; never the caller's own object.
+    """
+
+    storage_alias: str
+    key: str | None
+    model: type[models.Model] | None = None
+    pk: Any = None
+    field: str = ""
+    instance: models.Model | None = None
+
+    @classmethod
+    def of_field(cls, instance: models.Model, field_name: str, *, key: str | None = None) -> Resource:
+        """Name the object of a file field: the row by its primary key, the object by the name it holds."""
+        field = cast("models.FileField", instance._meta.get_field(field_name))
+        if key is None:
+            key = getattr(instance, field.attname).name or ""
+        return cls(
+            storage_alias=alias_of(field.storage),
+            key=key,
+            model=field.model._meta.concrete_model,
+            pk=instance.pk,
+            field=field.attname,
+        )
+
+    @classmethod
+    def of_file(cls, file: File) -> Resource:
+        return cls(storage_alias=file.storage_alias, key=file.key, model=File, pk=file.pk)
+
+    @classmethod
+    def of_key(cls, storage_alias: str, key: str) -> Resource:
+        """Name an object that no row is known for; its storage's path policy decides."""
+        return cls(storage_alias=storage_alias, key=key)
+
+    @property
+    def label(self) -> str:
+        """``app.Model.field``, ``app.Model`` for the service's own files, empty for a bare key."""
+        if self.model is None:
+            return ""
+        return f"{self.model._meta.label}.{self.field}" if self.field else self.model._meta.label
+
+    @property
+    def id(self) -> str:
+        """Stable name for audit rows and memos."""
+        return f"{self.label}:{self.pk}" if self.model is not None else f"{self.storage_alias}:{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of an object without asking the store."""
+
+    filename: str
+    content_type: str | None
+    size_bytes: int | None = None
+    version: str | None = None
+
+
+def private_storage(alias: str) -> Any:
+    """Return the private storage of an alias.
+
+    Raises:
+        StorageUnavailable: there is none, or it is not one of ours.
+    """
+    if alias not in storages.backends:
+        raise StorageUnavailable(f"STORAGES has no alias {alias!r}")
+    storage = storages[alias]
+    if not isinstance(storage, PrivateStorage):
+        raise StorageUnavailable(f"storage {alias!r} is {type(storage).__name__}, which is not a private one")
+    return storage
+
+
+def alias_of(storage: Any) -> str:
+    """Return the alias of a storage: the one it was given, else the one it is registered under.
+
+    Raises:
+        StorageUnavailable: it is not registered and was given no ``alias``.
+    """
+    alias = getattr(storage, "alias", None)
+    if isinstance(alias, str) and alias in storages.backends:
+        return alias
+    for name in storages.backends:
+        if storages[name] is storage or getattr(storage, "_wrapped", None) is storages[name]:
+            return name
+    raise StorageUnavailable(
+        f"a {type(storage).__name__} outside STORAGES needs the option alias, naming one of"
+        f" {', '.join(sorted(storages.backends))}"
+    )
+
+
+def reference_to(resource: Resource) -> str:
+    """Write a reference: a UUID for the service's own file, else ``app_label.model:pk:field``."""
+    if resource.model is File:
+        return str(resource.pk)
+    if resource.model is None:
+        raise InvalidReference("a bare key has no reference")
+    return f"{resource.model._meta.label_lower}:{resource.pk}:{resource.field}"
+
+
+def parse_reference(reference: Any) -> Resource | None:
+    """Read a reference; None where it has the right form but names nothing that could exist.
+
+    Raises:
+        InvalidReference: it is no reference at all.
+    """
+    if not isinstance(reference, str) or len(reference) > MAX_REFERENCE_CHARACTERS:
+        raise InvalidReference(f"a reference is at most {MAX_REFERENCE_CHARACTERS} characters of text")
+    if _UUID.fullmatch(reference):
+        # The row says in which storage; until it is read there is none to name.
+        return Resource(storage_alias="", key=None, model=File, pk=uuid.UUID(reference))
+    match = _FIELD_REFERENCE.fullmatch(reference)
+    if match is None:
+        raise InvalidReference("a reference is a lower-case UUID or app_label.model:pk:field")
+    app_label, model_name, pk_text, field_name = match.groups()
+    try:
+        model = apps.get_model(app_label, model_name)
+        field = model._meta.get_field(field_name)
+        pk = model._meta.pk.to_python(pk_text)
+    except (LookupError, FieldDoesNotExist, ValidationError, ValueError):
+        return None
+    if not isinstance(field, models.FileField) or str(pk) != pk_text or not _fits(pk):
+        return None
+    try:
+        alias = alias_of(field.storage)
+    except StorageUnavailable:
+        return None
+    return Resource(
+        storage_alias=alias, key=None, model=field.model._meta.concrete_model, pk=pk, field=field.attname
+    )
+
+
+def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
+    """Return the rows that resources of one model and field mean, from the database that is written to."""
+    wanted = list(resources)
+    model, field = wanted[0].model, wanted[0].field
+    assert model is not None
+    rows = model._base_manager.using(router.db_for_write(model))
+    if len(wanted) == 1:
+        only = wanted[0]
+        rows = rows.filter(pk=only.pk)
+        if only.key is not None:
+            rows = rows.filter(**{field or "key": only.key})
+    else:
+        rows = rows.filter(pk__in={resource.pk for resource in wanted})
+    return rows.filter(state=FileState.READY) if model is File else rows
+
+
+def resolved(resource: Resource, row: models.Model) -> Resource | None:
+    """Return the resource as its row has it now; None where the row names another object or none."""
+    if isinstance(row, File):
+        alias, key = row.storage_alias, row.key
+        if resource.storage_alias not in ("", alias):
+            return None
+    else:
+        alias, key = resource.storage_alias, str(getattr(row, resource.field) or "")
+    if not key or (resource.key is not None and resource.key != key):
+        return None
+    return replace(resource, storage_alias=alias, key=key, instance=row)
+
+
+def facts_of(resource: Resource) -> Facts:
+    """Return what the row says of the object; for a host's row, what the key's extension suggests."""
+    row = resource.instance
+    if isinstance(row, File):
+        return Facts(
+            filename=row.filename,
+            content_type=row.content_type,
+            size_bytes=row.size_bytes,
+            version=row.version or None,
+        )
+    assert resource.key is not None
+    filename = resource.key.rpartition("/")[2]
+    content_type, encoding = _TYPES.guess_type(filename)
+    # report.csv.gz is no CSV: the encoding is part of what is stored.
+    return Facts(filename=filename, content_type=None if encoding else content_type)
+
+
+def _fits(pk: Any) -> bool:
+    """A number that no column can hold names no row, and SQLite would fail on it."""
+    return not isinstance(pk, int) or -(2**63) <= pk < 2**63

@@ -1,0 +1,52 @@
+"""django-storages' backends and Django's own, made private: they move bytes, and never sign on their own.
+
+Names are resolved when they are used, so that a project on the local disk needs no SDK.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from django.core.files.storage import storages
+
+from gateway.conf import conf
+
+__all__ = ["PrivateFileSystemStorage", "PrivateS3Storage", "StorageByAlias"]
+
+_ROOMS = {
+    "PrivateFileSystemStorage": "gateway.storages.filesystem",
+    "PrivateS3Storage": "gateway.storages.s3",
+}
+
+
+class StorageByAlias:
+    """The storage that an alias names whenever it is used, so that changed ``STORAGES`` reach the fields.
+
+    Args:
+        alias: a key of ``STORAGES``; None is ``GATEWAY["FILE_STORAGE"]``.
+    """
+
+    def __init__(self, alias: str | None = None) -> None:
+        self._alias = alias
+
+    @property
+    def alias(self) -> str:
+        return self._alias or conf().file_storage
+
+    @property
+    def __class__(self) -> Any:  # type: ignore[misc]
+        # isinstance() asks here, and has to hear about the storage.
+        return type(storages[self.alias])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(storages[self.alias], name)
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return "gateway.storages.StorageByAlias", [self.alias], {}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return getattr(import_module(_ROOMS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

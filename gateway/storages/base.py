@@ -1,0 +1,230 @@
+"""What all private storages share: our options, keys that are refused or minted, and links through the door.
+
+Must not sign, and must not ask a store whether a name is taken.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from datetime import timedelta
+from email.message import Message
+from functools import partial
+from os import PathLike
+from typing import Any, ClassVar, Literal, cast
+
+from django.core.exceptions import ImproperlyConfigured
+
+from gateway import links
+from gateway.errors import InvalidRequest
+from gateway.resources import Resource, alias_of
+from gateway.storages.minting import mint, safe_name
+from providers.disposition import Disposition
+from providers.keys import check_key
+from providers.types import Download, Provider
+
+__all__ = ["INLINE_TYPES", "PrivateStorageMixin", "seconds"]
+
+# What browsers show without running it. SVG, HTML and XML can hold scripts and are not among them.
+INLINE_TYPES = frozenset(
+    {
+        "application/pdf",
+        "audio/aac",
+        "audio/flac",
+        "audio/mp4",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wav",
+        "audio/webm",
+        "image/avif",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "text/plain",
+        "video/mp4",
+        "video/ogg",
+        "video/webm",
+    }
+)
+_MEDIA_TYPE = re.compile(r"[a-z0-9.+\-]+/[a-z0-9.+\-]+")
+_URL_PARAMETERS = ("ResponseContentDisposition", "ResponseContentType", "VersionId")
+
+
+class PrivateStorageMixin:
+    """Options of private storages, beside those of the backend.
+
+    Args:
+        alias: the key of ``STORAGES``, for a storage that is not registered there.
+        url_mode: ``presigned`` or ``permalink``, what a file field's ``.url`` is.
+        default_ttl: seconds, in place of ``GATEWAY["DEFAULT_TTL"]``.
+        max_ttl: seconds; may only lower ``GATEWAY["MAX_TTL"]``.
+        inline_types: media types that may be shown in the browser; every other one is a download.
+        on_short_credentials: ``clamp`` shortens a link to the end of its credential, ``refuse`` issues none.
+
+    Raises:
+        ImproperlyConfigured: a value is out of bounds.
+    """
+
+    own_options: ClassVar[tuple[str, ...]] = (
+        "alias",
+        "url_mode",
+        "default_ttl",
+        "max_ttl",
+        "inline_types",
+        "on_short_credentials",
+    )
+
+    def __init__(self, **options: Any) -> None:
+        own = {name: options.pop(name) for name in self.own_options if name in options}
+        self.alias: str | None = own.pop("alias", None)
+        self.url_mode = _one_of("url_mode", own.pop("url_mode", "presigned"), ("presigned", "permalink"))
+        self.default_ttl = seconds("default_ttl", own.pop("default_ttl", None))
+        self.max_ttl = seconds("max_ttl", own.pop("max_ttl", None))
+        self.on_short_credentials = _one_of(
+            "on_short_credentials", own.pop("on_short_credentials", "clamp"), ("clamp", "refuse")
+        )
+        self.inline_types = _media_types(own.pop("inline_types", INLINE_TYPES))
+        super().__init__(**options)
+        self.configure(own)
+
+    def configure(self, own: dict[str, Any]) -> None:
+        """Check what the backend was given; ``own`` holds the options that only this storage adds."""
+
+    @property
+    def provider(self) -> Provider:
+        """The signer of this storage's bucket."""
+        raise TypeError(f"{type(self).__name__} has no provider")
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        # A migration holds the alias alone: no option, and so no credential.
+        return "gateway.storages.StorageByAlias", [alias_of(self)], {}
+
+    # Names. The backends normalise; a permission checked on one spelling must not move another.
+
+    def object_key(self, name: str) -> str:
+        """Return the key in the bucket of a name in the database.
+
+        Raises:
+            InvalidKey: the name breaks the grammar.
+        """
+        location = str(getattr(self, "location", "")).strip("/")
+        name = _exact(name)
+        return check_key(f"{location}/{name}") if location else name
+
+    def get_valid_name(self, name: str) -> str:
+        return safe_name(name)
+
+    def generate_filename(self, filename: str | PathLike[str]) -> str:
+        """Clean the last segment, which is the uploader's; refuse directories, which are the server's."""
+        directory, name = posixpath.split(str(filename))
+        name = self.get_valid_name(name)
+        return check_key(f"{directory}/{name}" if directory else name)
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        return mint(name, max_length)
+
+    def url(
+        self,
+        name: str | None,
+        parameters: dict[str, Any] | None = None,
+        expire: int | None = None,
+        http_method: str | None = None,
+    ) -> str:
+        """Issue a link for a bare name, which ``GATEWAY["PATH_POLICIES"]`` must have a policy for.
+
+        Args:
+            name: as the database has it.
+            parameters: ``ResponseContentDisposition``, ``ResponseContentType``, ``VersionId``.
+            expire: seconds.
+            http_method: ``GET`` or ``HEAD``.
+
+        Raises:
+            AccessDenied, NoPrincipal, TTLTooLong: as :func:`gateway.links.issue`.
+            InvalidRequest: a parameter or method that cannot keep its meaning.
+        """
+        resource = Resource.of_key(alias_of(self), _exact(name))
+        ttl = None if expire is None else seconds("expire", expire, error=InvalidRequest)
+        return links.issue_once(resource, _download(parameters or {}, http_method), ttl=ttl).text
+
+    # Every door into the backend, since it would look up another name than the one it was given.
+
+    def open(self, name: str, mode: str = "rb") -> Any:
+        return super().open(_exact(name), mode)  # type: ignore[misc]
+
+    def delete(self, name: str) -> None:
+        super().delete(_exact(name))  # type: ignore[misc]
+
+    def exists(self, name: str) -> bool:
+        return bool(super().exists(_exact(name)))  # type: ignore[misc]
+
+    def size(self, name: str) -> int:
+        return int(super().size(_exact(name)))  # type: ignore[misc]
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        listed: tuple[list[str], list[str]] = super().listdir(_exact(path) if path else path)  # type: ignore[misc]
+        return listed
+
+    def get_modified_time(self, name: str) -> Any:
+        return super().get_modified_time(_exact(name))  # type: ignore[misc]
+
+
+def seconds(name: str, value: Any, *, error: type[Exception] = ImproperlyConfigured) -> timedelta | None:
+    """Return an option in whole seconds, 1 to 604800, as a duration; None stays None."""
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= 604_800:
+        raise error(f"{name} is {value!r}; a whole number of seconds from 1 to 604800")
+    return timedelta(seconds=value)
+
+
+def _exact(name: Any) -> str:
+    """Check a name as it is; a subclass of str, such as a template's safe text, counts by its characters."""
+    return check_key(str.__str__(name) if isinstance(name, str) else name)
+
+
+def _download(parameters: dict[str, Any], http_method: str | None) -> Any:
+    """Read django-storages' URL parameters as a Download, or refuse what would lose its meaning."""
+    if unknown := set(parameters) - set(_URL_PARAMETERS):
+        raise InvalidRequest(f"parameters hold {sorted(unknown)}; only {', '.join(_URL_PARAMETERS)}")
+    if http_method not in (None, "GET", "HEAD"):
+        raise InvalidRequest(f"http_method is {http_method!r}; GET or HEAD, uploads are signed elsewhere")
+    disposition, filename = _parsed_disposition(parameters.get("ResponseContentDisposition"))
+    return partial(
+        Download,
+        method=cast("Literal['GET', 'HEAD']", http_method or "GET"),
+        disposition=disposition,
+        filename=filename,
+        content_type=parameters.get("ResponseContentType"),
+        version=parameters.get("VersionId"),
+    )
+
+
+def _parsed_disposition(header: str | None) -> tuple[Disposition | None, str | None]:
+    if header is None:
+        return None, None
+    message = Message()
+    try:
+        message["Content-Disposition"] = header
+    except ValueError:
+        raise InvalidRequest("ResponseContentDisposition is not one header value") from None
+    disposition = message.get_content_disposition()
+    if disposition not in ("inline", "attachment"):
+        raise InvalidRequest(f"ResponseContentDisposition is {header!r}; inline or attachment, with a file name")
+    return cast("Disposition", disposition), message.get_filename()
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} is {value!r}; one of {', '.join(choices)}")
+    return str(value)
+
+
+def _media_types(value: Any) -> frozenset[str]:
+    if isinstance(value, str):
+        raise ImproperlyConfigured(f"inline_types is {value!r}; a list of media types")
+    types = frozenset(value)
+    for media_type in types:
+        if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
+            raise ImproperlyConfigured(f"inline_types holds {media_type!r}; lower-case type/subtype")
+    return types

@@ -1,0 +1,112 @@
+"""Names that the server makes: unguessable, never used twice, and safe for every store.
+
+A hard name is a second fence, never the permission. Must not look into a store: a save never asks
+whether a name is taken.
+"""
+
+from __future__ import annotations
+
+import base64
+import posixpath
+import re
+import secrets
+import unicodedata
+from typing import Any
+
+from django.core.exceptions import SuspiciousFileOperation
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django.utils.deconstruct import deconstructible
+
+from providers.disposition import clean_filename
+from providers.keys import check_key
+
+__all__ = ["hashed_key", "mint", "per_owner", "random_key", "random_segment", "safe_name"]
+
+MAX_NAME_BYTES = 60
+_RANDOM_BITS = 128
+_RANDOM_SEGMENT = re.compile(r"[a-z2-7]{26}")  # 128 bits in base32
+
+
+def random_segment() -> str:
+    """Return 128 random bits as 26 lower-case letters and digits."""
+    return base64.b32encode(secrets.token_bytes(_RANDOM_BITS // 8)).decode().rstrip("=").lower()
+
+
+def safe_name(filename: str, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """Return a file name as the last segment of a key: letters, digits, ``-_.``, cut with its extension kept.
+
+    Args:
+        max_bytes: of UTF-8, at least 8.
+    """
+    name = unicodedata.normalize("NFC", clean_filename(filename))
+    name = re.sub(r"[^\w.\-]+", "_", name)
+    stem, dot, extension = name.rpartition(".")
+    if not dot or len(extension.encode()) >= max_bytes // 2:
+        stem, dot, extension = name, "", ""
+    room = max_bytes - len((dot + extension).encode())
+    # A cut may leave half a character, or a dot at the end.
+    stem = stem.encode()[:room].decode(errors="ignore").rstrip(".")
+    return unicodedata.normalize("NFC", (stem or "file") + dot + extension)
+
+
+def mint(name: str, max_length: int | None = None) -> str:
+    """Return a key of this name that nobody can guess and that no save will make again.
+
+    Directories are kept; where none of them is 128 random bits, one is added. Without directories the key is
+    ``uploads/<yyyy>/<mm>/<128 random bits>/<safe name>``.
+
+    Raises:
+        InvalidKey: the directories break the grammar of keys.
+        SuspiciousFileOperation: ``max_length`` leaves no room for the name.
+    """
+    directory, filename = posixpath.split(name)
+    if not directory:
+        directory = _dated("uploads")
+    if not any(_RANDOM_SEGMENT.fullmatch(segment) for segment in directory.split("/")):
+        directory = f"{directory}/{random_segment()}"
+    room = MAX_NAME_BYTES if max_length is None else min(MAX_NAME_BYTES, max_length - len(directory) - 1)
+    if room < 8:
+        raise SuspiciousFileOperation(
+            f"max_length is {max_length}; a private key needs {len(directory) + 9} at least, 255 is usual"
+        )
+    return check_key(f"{directory}/{safe_name(filename, room)}")
+
+
+def random_key(instance: Any, filename: str) -> str:
+    """``upload_to``: ``uploads/<yyyy>/<mm>/<128 random bits>/<safe name>``."""
+    return f"{_dated('uploads')}/{random_segment()}/{safe_name(filename)}"
+
+
+def hashed_key(instance: Any, filename: str) -> str:
+    """``upload_to``: as :func:`random_key`, with a keyed hash in place of the name; the extension stays.
+
+    For names that say too much: keys stand in access logs and in links.
+    """
+    extension = posixpath.splitext(safe_name(filename))[1]
+    digest = salted_hmac("gateway.storages.minting", filename, algorithm="sha256").hexdigest()[:32]
+    return f"{_dated('uploads')}/{random_segment()}/{digest}{extension}"
+
+
+@deconstructible
+class per_owner:  # noqa: N801  (used as a callable: upload_to=per_owner("author"))
+    """``upload_to``: ``uploads/<owner's primary key>/<128 random bits>/<safe name>``.
+
+    Args:
+        path: attribute path from the row to its owner, ``author`` or ``project__owner``.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, instance: Any, filename: str) -> str:
+        owner = instance
+        for name in self.path.split("__"):
+            owner = getattr(owner, name)
+        if owner.pk is None:
+            raise ValueError(f"{self.path} is not saved yet; its primary key is part of the name")
+        return f"uploads/{owner.pk}/{random_segment()}/{safe_name(filename)}"
+
+
+def _dated(prefix: str) -> str:
+    return f"{prefix}/{timezone.now():%Y/%m}"

@@ -1,0 +1,36 @@
+"""The test suite: a database in memory, files in a directory that pytest gives each test.
+
+Must not reach anything outside the process; tests that need a server start their own.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from settings.base import *  # noqa: F403
+from settings.base import GATEWAY, INSTALLED_APPS, STATICFILES_STORAGE
+
+SECRET_KEY = "test-only-0123456789abcdefghijklmnopqrstuvwxyz"  # noqa: S105
+ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostapp"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+PRIVATE_ROOT = Path(tempfile.gettempdir()) / f"presign-gateway-tests-{os.getpid()}"
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
+}
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": STATICFILES_STORAGE,
+    "private": {
+        "BACKEND": "gateway.storages.PrivateFileSystemStorage",
+        "OPTIONS": {"location": PRIVATE_ROOT},
+    },
+}
+
+GATEWAY = GATEWAY | {"PUBLIC_URL": "http://testserver"}

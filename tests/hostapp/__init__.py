@@ -1,0 +1,1 @@
+"""A host project's app: models of its own that keep private files through the gateway."""
