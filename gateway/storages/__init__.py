@@ -34,8 +34,8 @@ class StorageByAlias:
     def alias(self) -> str:
         return self._alias or conf().file_storage
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         # isinstance() asks here, and has to hear about the storage.
         return type(storages[self.alias])
 
