@@ -31,6 +31,7 @@ __all__ = [
     "Resource",
     "alias_of",
     "facts_of",
+    "facts_of_name",
     "parse_reference",
     "private_storage",
     "reference_to",
@@ -239,7 +240,11 @@ def facts_of(resource: Resource) -> Facts:
             version=row.version or None,
         )
     assert resource.key is not None
-    filename = resource.key.rpartition("/")[2]
+    return facts_of_name(resource.key.rpartition("/")[2])
+
+
+def facts_of_name(filename: str) -> Facts:
+    """Return what a file name alone suggests."""
     content_type, encoding = _TYPES.guess_type(filename)
     # report.csv.gz is no CSV: the encoding is part of what is stored.
     return Facts(filename=filename, content_type=None if encoding else content_type)

@@ -14,7 +14,7 @@ VAR_DIR = BASE_DIR / "var"
 PORT = os.environ.get("PORT", "8000")
 
 DEBUG = True
-SECRET_KEY = "development-only-0123456789abcdefghijklmnopqrstuvwxyz"  # noqa: S105
+SECRET_KEY = "development-only-0123456789abcdefghijklmnopqrstuvwxyz"
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 DATABASES = {

@@ -13,7 +13,7 @@ from typing import Any
 from settings.base import *  # noqa: F403
 from settings.base import GATEWAY, INSTALLED_APPS, STATICFILES_STORAGE
 
-SECRET_KEY = "test-only-0123456789abcdefghijklmnopqrstuvwxyz"  # noqa: S105
+SECRET_KEY = "test-only-0123456789abcdefghijklmnopqrstuvwxyz"
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostapp"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,0 +1,58 @@
+# One way to do each chore. Every target makes its own virtual environment in this checkout.
+
+SHELL := /bin/sh
+PORT ?= 8000
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+DEV := DJANGO_SETTINGS_MODULE=settings.dev PORT=$(PORT)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check bench slow lock system-packages clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.installed: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+run: $(VENV)/.installed ## Serve on SQLite and the local disk, with demo users (PORT=8000)
+	@mkdir -p var
+	@$(DEV) $(BIN)/python manage.py migrate --verbosity 0
+	@$(DEV) $(BIN)/python manage.py gateway_demo
+	@$(DEV) exec $(BIN)/python manage.py runserver --noreload 127.0.0.1:$(PORT)
+
+demo: $(VENV)/.installed ## Tell the story on the local store and on S3, and print the transcripts
+	@$(BIN)/python -m tests.demo
+
+test: $(VENV)/.installed ## Run the tests
+	$(BIN)/python -X dev -m pytest -n $(WORKERS)
+
+check: $(VENV)/.installed ## Lint, types, import contracts, migrations, deployment checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	DJANGO_SETTINGS_MODULE=settings.test $(BIN)/python manage.py makemigrations --check --dry-run
+	DJANGO_SETTINGS_MODULE=settings.test $(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/shellcheck .ci/run
+
+bench: $(VENV)/.installed ## Measure against peers in the same run, and print the tables
+	$(BIN)/python -m tests.benchmarks
+
+slow: bench ## What is slow by nature
+
+lock: ## Resolve the dependencies again and write requirements.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+system-packages: ## Install what Debian must give the tests, its services held back (needs root)
+	sh tests/emulators/system-packages.sh
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

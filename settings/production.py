@@ -1,0 +1,140 @@
+"""Production: wholly from the environment, and no start on a value that is missing, weak or unsafe.
+
+=============================  =========================================================================
+``SECRET_KEY``                 at least 50 characters; ``SECRET_KEY_FALLBACKS`` holds older ones, by comma
+``ALLOWED_HOSTS``              host names, by comma
+``DATABASE_URL``               ``postgres://user:password@host:5432/name``
+``GATEWAY_PUBLIC_URL``         ``https://files.example.com``, which links to the service start with
+``GATEWAY_STORAGES_FILE``      JSON file, ``{alias: {"BACKEND": …, "OPTIONS": {…}}}``, as in ``STORAGES``
+``GATEWAY_FILE_STORAGE``       the alias of the service's own files; ``private``
+``GATEWAY_DEFAULT_TTL``        seconds; 300
+``GATEWAY_MAX_TTL``            seconds; 900
+``DATABASE_CONN_MAX_AGE``      seconds that a connection is kept; 600
+``TRUST_PROXY_SSL_HEADER``     ``1`` where a proxy sets, and strips from clients, X-Forwarded-Proto
+``STATIC_ROOT``                where ``collectstatic`` puts the admin's assets; ``var/static``
+=============================  =========================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from settings.base import *  # noqa: F403
+from settings.base import BASE_DIR, GATEWAY, MIDDLEWARE
+
+MIN_SECRET_CHARACTERS = 50
+MIN_SECRET_DISTINCT = 5  # as Django's own check security.W009 has it
+
+
+def _needed(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value.strip():
+        raise ImproperlyConfigured(f"{name} is not set; production takes it from the environment")
+    return value
+
+
+def _secret(name: str, value: str) -> str:
+    # The value is not shown, since a weak secret is a secret too.
+    if len(value) < MIN_SECRET_CHARACTERS or len(set(value)) < MIN_SECRET_DISTINCT:
+        raise ImproperlyConfigured(
+            f"{name} has {len(value)} characters, {len(set(value))} of them different;"
+            f" at least {MIN_SECRET_CHARACTERS} and {MIN_SECRET_DISTINCT}"
+        )
+    if value.startswith("django-insecure-"):
+        raise ImproperlyConfigured(f"{name} starts with django-insecure-; make one for production")
+    return value
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _seconds(name: str, default: int) -> int:
+    value = os.environ.get(name, str(default))
+    if not value.isascii() or not value.isdigit():
+        raise ImproperlyConfigured(f"{name} is {value!r}; a whole number of seconds")
+    return int(value)
+
+
+def _public_url(value: str) -> str:
+    if urlsplit(value).scheme != "https":
+        raise ImproperlyConfigured(f"GATEWAY_PUBLIC_URL is {value!r}; https://host, links are credentials")
+    return value
+
+
+def _storages(path: str, needed: str) -> dict[str, dict[str, Any]]:
+    try:
+        given = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise ImproperlyConfigured(f"GATEWAY_STORAGES_FILE {path!r} cannot be read: {error}") from error
+    if not isinstance(given, dict) or not all(
+        isinstance(entry, dict) and "BACKEND" in entry for entry in given.values()
+    ):
+        raise ImproperlyConfigured(f"GATEWAY_STORAGES_FILE {path!r} is not {{alias: {{BACKEND, OPTIONS}}}}")
+    if needed not in given:
+        known = ", ".join(sorted(given)) or "no alias"
+        raise ImproperlyConfigured(f"GATEWAY_FILE_STORAGE is {needed!r}; GATEWAY_STORAGES_FILE has {known}")
+    return given
+
+
+DEBUG = False
+SECRET_KEY = _secret("SECRET_KEY", _needed("SECRET_KEY"))
+SECRET_KEY_FALLBACKS = [
+    _secret("SECRET_KEY_FALLBACKS", value) for value in _names(os.environ.get("SECRET_KEY_FALLBACKS", ""))
+]
+ALLOWED_HOSTS = _names(_needed("ALLOWED_HOSTS"))
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        _needed("DATABASE_URL"),
+        conn_max_age=_seconds("DATABASE_CONN_MAX_AGE", 600),
+        conn_health_checks=True,
+    )
+}
+
+_file_storage = os.environ.get("GATEWAY_FILE_STORAGE", "private")
+STORAGES = {
+    # Nothing of the service writes here; Django wants the alias.
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    **_storages(_needed("GATEWAY_STORAGES_FILE"), _file_storage),
+}
+GATEWAY = GATEWAY | {
+    "FILE_STORAGE": _file_storage,
+    "PUBLIC_URL": _public_url(_needed("GATEWAY_PUBLIC_URL")),
+    "DEFAULT_TTL": _seconds("GATEWAY_DEFAULT_TTL", 300),
+    "MAX_TTL": _seconds("GATEWAY_MAX_TTL", 900),
+}
+
+MIDDLEWARE = [MIDDLEWARE[0], "whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE[1:]]
+STATIC_ROOT = os.environ.get("STATIC_ROOT", str(BASE_DIR / "var" / "static"))
+
+SECURE_SSL_REDIRECT = True
+# Health checks of load balancers come over plain http, and say nothing.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+if os.environ.get("TRUST_PROXY_SSL_HEADER") == "1":
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+CSRF_TRUSTED_ORIGINS = [GATEWAY["PUBLIC_URL"].rstrip("/")]
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "gateway.redaction.RedactionFilter"}},
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "plain"},
+    },
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+}
