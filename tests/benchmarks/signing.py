@@ -1,0 +1,140 @@
+"""Signing for S3 beside boto3 and obstore, and what a process pays that does nothing else."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import boto3
+import obstore
+from botocore.config import Config
+
+from providers import Download, S3Provider, StaticCredentials
+from tests.benchmarks.measuring import Row, Table, alternate
+
+BUCKET = "benchmark-bucket"
+REGION = "eu-central-1"
+ACCESS_KEY_ID = "AKIAIOSFODNN7EXAMPLE"
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+TTL = timedelta(seconds=300)
+LINKS = 1000
+ROUNDS = 21
+
+
+def table() -> Table:
+    provider = S3Provider(bucket=BUCKET, region=REGION, credentials=StaticCredentials(ACCESS_KEY_ID, SECRET))
+    store = obstore.store.S3Store(BUCKET, region=REGION, access_key_id=ACCESS_KEY_ID, secret_access_key=SECRET)
+    client = _boto3_client()
+    numbers = count()
+
+    def downloads() -> list[Download]:
+        # New names each time: a cache of encoded values must not pass for speed.
+        return [
+            Download(
+                f"uploads/2026/11/{n:026x}/report-{n}.pdf", filename=f"report {n}.pdf", disposition="attachment"
+            )
+            for n in (next(numbers) for _ in range(LINKS))
+        ]
+
+    def ours_singly() -> None:
+        for n, download in enumerate(downloads()):
+            # A second apart: what links of one second share must not pass for speed either.
+            provider.sign(download, ttl=TTL, now=_START + timedelta(seconds=n))
+
+    def boto3_singly() -> None:
+        for download in downloads():
+            parameters = {
+                "Bucket": BUCKET,
+                "Key": download.key,
+                "ResponseContentDisposition": download.content_disposition,
+            }
+            client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=300)
+
+    one, boto3_one = alternate(ours_singly, boto3_singly, rounds=5, units=LINKS)
+
+    batches = iter([downloads() for _ in range(2 * (ROUNDS + 1))])
+    paths = iter([[download.key for download in downloads()] for _ in range(ROUNDS + 1)])
+    many, obstore_many = alternate(
+        lambda: provider.sign_many(next(batches), ttl=TTL, now=datetime.now(UTC)),
+        lambda: obstore.sign(store, "GET", next(paths), TTL),
+        rounds=ROUNDS,
+        units=LINKS,
+    )
+    result = Table("Signing for S3")
+    result.rows = [
+        Row("`sign` with a file name, the operation built too", one, boto3_one, "boto3", 1 / 12, "at most 1/12"),
+        Row(
+            f"`sign_many` of {LINKS:,} links with a file name",
+            many,
+            obstore_many,
+            "obstore, a list, without one",
+            1,
+            "no slower",
+        ),
+    ]
+    return result
+
+
+def process_table() -> Table:
+    ours, theirs = _processes(_OURS), _processes(_THEIRS)
+    result = Table("A process that signs one link for S3 and ends")
+    result.rows = [
+        Row("time from start to end", ours[0], theirs[0], "boto3"),
+    ]
+    ours_mib, theirs_mib, bare_mib = (run[1] / 1024 for run in (ours, theirs, _processes("pass")))
+    result.notes = [
+        f"Largest memory: ours {ours_mib:.1f} MiB, boto3 {theirs_mib:.1f} MiB, bare Python {bare_mib:.1f} MiB."
+    ]
+    return result
+
+
+_START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+_OURS = f"""
+from datetime import UTC, datetime, timedelta
+from providers.credentials import StaticCredentials
+from providers.s3 import S3Provider
+from providers.types import Download
+p = S3Provider(bucket={BUCKET!r}, region={REGION!r}, credentials=StaticCredentials({ACCESS_KEY_ID!r}, {SECRET!r}))
+p.sign(Download("a/b.pdf"), ttl=timedelta(seconds=300), now=datetime.now(UTC))
+"""
+_THEIRS = f"""
+import boto3
+from botocore.config import Config
+c = boto3.client("s3", region_name={REGION!r}, aws_access_key_id={ACCESS_KEY_ID!r},
+    aws_secret_access_key={SECRET!r}, config=Config(signature_version="s3v4"))
+c.generate_presigned_url("get_object", Params={{"Bucket": {BUCKET!r}, "Key": "a/b.pdf"}}, ExpiresIn=300)
+"""
+_MEASURED = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
+print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def _processes(code: str) -> tuple[float, float]:
+    """Return the median seconds and kibibytes of five processes."""
+    runs = []
+    for _ in range(5):
+        command = [sys.executable, "-c", _MEASURED, code]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        seconds, kibibytes = output.split()
+        runs.append((float(seconds), float(kibibytes)))
+    return statistics.median(run[0] for run in runs), statistics.median(run[1] for run in runs)
+
+
+def _boto3_client() -> Any:
+    make: Callable[..., Any] = boto3.client
+    return make(
+        "s3",
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY_ID,
+        aws_secret_access_key=SECRET,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}),
+    )
