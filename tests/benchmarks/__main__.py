@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import signing
+from tests.benchmarks import serving_links, signing
 from tests.benchmarks.measuring import Table, machine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-TABLES: list[Callable[[], Table]] = [signing.table, signing.process_table]
+TABLES: list[Callable[[], Table]] = [signing.table, signing.process_table, serving_links.table]
 
 
 def main() -> int:
