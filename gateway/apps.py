@@ -15,7 +15,9 @@ class GatewayConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        import gateway.checks  # noqa: F401  (registers itself)
         from gateway.fields import adopt
+        from gateway.tasks import hide_requests_from_tasks
 
         def adopt_sender(sender: Any, **_: Any) -> None:
             adopt(sender)
@@ -24,3 +26,4 @@ class GatewayConfig(AppConfig):
             adopt(model)
         # Models that are made later, in tests and by factories.
         class_prepared.connect(adopt_sender, weak=False, dispatch_uid="gateway.fields.adopt")
+        hide_requests_from_tasks()

@@ -12,7 +12,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, router
+from django.db import router
+from django.utils import timezone
 
 from gateway import signals
 from gateway.conf import conf
@@ -41,27 +42,38 @@ def row_of(
     limited_by: str = "",
     tenant: str = "",
 ) -> Issuance:
-    """Build the row of one decision; the texts are cut to what the columns hold."""
+    """Build the row of one decision; the texts are made plain and cut to what the columns hold."""
     lease = ambient_lease()
     return Issuance(
-        at=at,
+        at=_stored(at),
         decision=decision,
-        principal=principal.id[:255],
-        acted_by=principal.acted_by[:255],
+        principal=_plain(principal.id, 255),
+        acted_by=_plain(principal.acted_by, 255),
         credential=principal.credential,
-        tenant=tenant[:255],
-        operation=operation.__name__,
-        storage_alias=resource.storage_alias,
-        resource=resource.id[:512],
-        key=(resource.key or "")[:1024],
-        policy=policy[:255],
-        reason=(reason or principal.reason)[:255],
+        tenant=_plain(tenant, 255),
+        operation=_plain(operation.__name__, 32),
+        storage_alias=_plain(resource.storage_alias, 64),
+        resource=_plain(resource.id, 512),
+        key=_plain(resource.key or "", 1024),
+        policy=_plain(policy, 255),
+        reason=_plain(reason or principal.reason, 255),
         link_id=link_id,
         link_hash=link_hash,
-        expires_at=expires_at,
+        expires_at=None if expires_at is None else _stored(expires_at),
         limited_by=limited_by,
         request_id="" if lease is None else lease.request_id,
     )
+
+
+def _plain(text: str, length: int) -> str:
+    """Spell out what no column or log line should hold: PostgreSQL takes no NUL, UTF-8 no lone surrogate."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text[:length]
+
+
+def _stored(instant: datetime) -> datetime:
+    return instant if settings.USE_TZ else timezone.make_naive(instant)
 
 
 def record(rows: Sequence[Issuance]) -> None:
@@ -71,10 +83,8 @@ def record(rows: Sequence[Issuance]) -> None:
         AuditUnavailable: they could not be written, so nothing may leave.
     """
     lease = ambient_lease()
-    if lease is None:
+    if lease is None or not lease.keep(rows):
         write(rows)
-    else:
-        lease.pending.extend(rows)
 
 
 def write(rows: Sequence[Issuance]) -> None:
@@ -89,7 +99,8 @@ def write(rows: Sequence[Issuance]) -> None:
     try:
         fresh = _without_repeated_refusals(rows, using)
         Issuance.objects.using(using).bulk_create(fresh)
-    except (DatabaseError, InterfaceError) as error:
+    except Exception as error:
+        # Whatever the reason, without the rows nothing leaves.
         logger.error("audit rows could not be written: %s", type(error).__name__)
         raise AuditUnavailable("the audit rows could not be written") from error
     for row in fresh:
@@ -123,22 +134,27 @@ def _without_repeated_refusals(rows: Sequence[Issuance], using: str) -> list[Iss
     refused = [row for row in rows if row.decision == Issuance.Decision.REFUSED]
     if not refused:
         return list(rows)
-    known = set(
-        Issuance.objects.using(using)
+    known = {
+        (_minute(at), *what)
+        for at, *what in Issuance.objects.using(using)
         .filter(
             decision=Issuance.Decision.REFUSED,
-            at__gte=min(row.at for row in refused).replace(second=0, microsecond=0),
+            at__gte=_minute(min(row.at for row in refused)),
             principal__in={row.principal for row in refused},
             resource__in={row.resource for row in refused},
         )
-        .values_list("principal", "resource", "operation", "reason")
-    )
+        .values_list("at", "principal", "resource", "operation", "reason")
+    }
     fresh = []
     for row in rows:
         if row.decision == Issuance.Decision.REFUSED:
-            key = (row.principal, row.resource, row.operation, row.reason)
+            key = (_minute(row.at), row.principal, row.resource, row.operation, row.reason)
             if key in known:
                 continue
             known.add(key)
         fresh.append(row)
     return fresh
+
+
+def _minute(instant: datetime) -> datetime:
+    return instant.replace(second=0, microsecond=0)

@@ -5,12 +5,12 @@ Must not import models or policies: dotted paths stay strings here until somebod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 __all__ = ["Conf", "conf", "resolve"]
 
 _MAX_TTL_SECONDS = 7 * 24 * 3600  # the longest that any of the stores accepts
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,35 +106,49 @@ def _checked(key: str, name: str, value: Any) -> Any:
             bound = f"a whole number from {least}" + ("" if most is None else f" to {most}")
             raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; {bound}")
         return timedelta(seconds=value) if name in _SECONDS else value
-    if name in ("policies", "path_policies"):
-        if not isinstance(value, Mapping) or not all(isinstance(label, str) for label in value):
-            raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; a dict of label and policy")
-    elif name == "authenticators":
-        if isinstance(value, str) or not all(isinstance(path, str) for path in value):
-            raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; a list of dotted paths")
-        return tuple(value)
-    elif name == "public_url":
-        return _checked_url(key, value)
-    elif name in ("file_storage", "tenant", "audit_database") and not (
-        isinstance(value, str) or (value is None and name != "file_storage")
-    ):
-        raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; a string")
-    return value
+    if not _CHECKS[name][0](value):
+        raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; {_CHECKS[name][1]}")
+    return tuple(value) if name == "authenticators" else value
 
 
-def _checked_url(key: str, value: Any) -> str:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if value != "" and (
-        parts is None
-        or parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or "@" in parts.netloc
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-    ):
-        raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; http(s)://host[:port]")
-    return str(value)
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_optional_text(value: Any) -> bool:
+    return value is None or _is_text(value)
+
+
+def _are_paths(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(_is_text, value))
+
+
+def _is_policy(value: Any) -> bool:
+    # A class would be asked without itself, and a query can be made of an instance alone.
+    return _is_text(value) or (callable(getattr(value, "decide", None)) and not isinstance(value, type))
+
+
+def _are_policies(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value)) and all(map(_is_policy, value.values()))
+
+
+def _is_origin(value: Any) -> bool:
+    if value == "":
+        return True
+    match = _ORIGIN.fullmatch(value) if isinstance(value, str) else None
+    return match is not None and int(match[1] or 0) <= 65_535
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "default_policy": (_is_policy, "a dotted path or an instance with decide()"),
+    "policies": (_are_policies, "a dict of label and policy: a dotted path or an instance with decide()"),
+    "path_policies": (_are_policies, "a dict of alias and policy: a dotted path or an instance with decide()"),
+    "file_storage": (_is_text, "an alias of STORAGES"),
+    "public_url": (_is_origin, "http(s)://host[:port]"),
+    "authenticators": (_are_paths, "a list of dotted paths"),
+    "tenant": (_is_optional_text, "a dotted path or None"),
+    "audit_database": (_is_optional_text, "an alias of DATABASES or None"),
+}
 
 
 @lru_cache(maxsize=256)

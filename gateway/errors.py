@@ -6,11 +6,11 @@ A client may read the class's fixed ``title``; keys, reasons and names stay in a
     ├── AccessDenied (also PermissionDenied)    denied, missing, deleted, foreign or not ready: all alike
     ├── NotAuthenticated                        no valid identity, or two that differ
     │   └── CSRFFailed                          a session without its token
-    ├── NoPrincipal                             nobody is asking: code outside a request, or after it
+    ├── NoPrincipal (also RuntimeError)         nobody is asking: code outside a request, or after it
     │   └── LeaseClosed                         the request that asked is over
-    ├── ContextLost                             acting_as() ended in another context than it began
-    ├── SyncOnly                                a blocking form was called in a running event loop
-    ├── InvalidRequest                          a value that the caller can mend
+    ├── ContextLost (also RuntimeError)         acting_as() ended in another context, or before its code did
+    ├── SyncOnly (also RuntimeError)            a blocking form was called in a running event loop
+    ├── InvalidRequest (also ValueError)        a value that the caller can mend
     │   ├── TTLTooLong                          an explicit ttl over a limit
     │   ├── InvalidReference                    not the form of a reference
     │   ├── BatchTooLarge                       more items than BATCH_LIMIT
@@ -131,7 +131,7 @@ class LeaseClosed(NoPrincipal):
 
 
 class ContextLost(GatewayError, RuntimeError):
-    """acting_as() ended in another context than it began: in a generator, or with exits out of order."""
+    """acting_as() ended in another context than it began (a generator), or before code that began in it."""
 
     code = "context_lost"
 

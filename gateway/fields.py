@@ -10,13 +10,14 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Any, cast
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.core.exceptions import ObjectDoesNotExist
+from django.core.files.storage import default_storage
+from django.db import models, transaction
 from django.db.models.fields.files import FieldFile, FileDescriptor, ImageFieldFile, ImageFileDescriptor
-from django.db.models.signals import post_delete, post_save, pre_save
+from django.db.models.signals import class_prepared, post_save, pre_delete, pre_save
 from django.template.base import Variable
 from django.urls import reverse
 
@@ -39,9 +40,12 @@ __all__ = [
     "PrivateImageFieldFile",
 ]
 
-# Where an instance remembers which names it may hold: {attname: _OwnName}.
+# Where an instance remembers which name it may be saved with: {attname: _OwnName}.
 _OWN_NAMES = "_gateway_own_names"
-_REPLACED = "_gateway_replaced_names"
+# Which names it had in its hands, and may have to let go of: {attname: frozenset of names}.
+_HELD_NAMES = "_gateway_held_names"
+# That its names come from a fixture.
+_IS_RAW = "_gateway_is_raw"
 # The one caller for whom a refusal is silent: {{ document.file.url }} in a template.
 _TEMPLATE_LOOKUP = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
 
@@ -59,20 +63,28 @@ class PrivateFieldFile(FieldFile):
         Raises:
             AccessDenied: no; silent only where a template looked ``url`` up directly.
             NoPrincipal: nobody is asking.
+            StorageUnavailable: the storage cannot sign, or is not a private one.
             SyncOnly: in a running event loop; use ``await file.aurl()``.
         """
-        if self.storage.url_mode == "permalink":
-            return self.permalink
-        _refuse_event_loop("url", "aurl()")
         try:
+            if self._url_mode == "permalink":
+                return self.permalink
+            _refuse_event_loop("url", "aurl()")
             return links.issue_once(self._resource()).text
         except AccessDenied as denied:
             denied.silent_variable_failure = sys._getframe(1).f_code is _TEMPLATE_LOOKUP
             raise
+        except AttributeError as error:
+            # Frameworks read one as "there is no such thing", and show nothing in its place.
+            raise StorageUnavailable("a link could not be made for a reason that nobody foresaw") from error
 
     @property
     def permalink(self) -> str:
-        """The stable URL that decides when it is followed, and then redirects. It needs nobody to ask."""
+        """The stable URL that decides when it is followed, and then redirects. It needs nobody to ask.
+
+        Raises:
+            AccessDenied: the row is not saved, so that nothing stable could name it.
+        """
         return permalink_of(self._resource())
 
     def signed_url(
@@ -98,7 +110,7 @@ class PrivateFieldFile(FieldFile):
 
     async def aurl(self) -> str:
         """Async form of :attr:`url`."""
-        if self.storage.url_mode == "permalink":
+        if self._url_mode == "permalink":
             return self.permalink
         return (await links.aissue_once(self._resource())).text
 
@@ -123,36 +135,54 @@ class PrivateFieldFile(FieldFile):
         Raises:
             AccessDenied: no, or ``from_`` does not hold the key.
             KeyNotMinted: the two are not on the same storage.
+            NoPrincipal: nobody is asking.
         """
         source = _holder_of(key, from_)
         if source.storage_alias != alias_of(self.storage):
             raise KeyNotMinted(f"the object is on {source.storage_alias!r}, the field on another storage")
         links.authorize(current(), source, Share)
         setattr(self.instance, self.field.attname, key)
-        _own_names(self.instance)[self.field.attname] = _OwnName(key, minted=True)
+        self._remember_minted(key)
 
     def save(self, name: str, content: Any, save: bool = True) -> None:
-        previous = _own_names(self.instance).get(self.field.attname)
         super().save(name, content, save=False)
-        _own_names(self.instance)[self.field.attname] = _OwnName(str(self.name), minted=True)
-        if previous is not None:
-            _replaced_names(self.instance).setdefault(self.field.attname, []).append(previous.name)
+        self._remember_minted(str(self.name))
         if save:
             self.instance.save()
 
     def delete(self, save: bool = True) -> None:
-        """Let go of the object: it is deleted by the sweeper, once the row is saved and the grace over."""
+        """Let go of the object: it is deleted by the sweeper, when the grace is over and no row names it.
+
+        Raises:
+            KeyNotMinted: the name was assigned, so that the object is not this row's to delete.
+        """
         if not self:
             return
+        name = str(self.name)
+        if isinstance(self.field, PrivateFileField):
+            self.field.check_own(self)
+            self.field.hold(self.instance, self.field.held_by(self.instance) - {name})
         if hasattr(self, "_file"):
             self.close()
             del self.file
-        outbox.enqueue(alias_of(self.storage), str(self.name), using=self.instance._state.db)
+        outbox.enqueue(alias_of(self.storage), name, using=self.instance._state.db)
         self.name = None
         setattr(self.instance, self.field.attname, None)
         self._committed = False
         if save:
             self.instance.save()
+
+    @property
+    def _url_mode(self) -> str:
+        if not isinstance(self.storage, PrivateStorage):
+            raise StorageUnavailable(
+                f"{self.field} is on a {self.storage.__class__.__name__}, which is not private"
+            )
+        return self.storage.url_mode
+
+    def _remember_minted(self, name: str) -> None:
+        if isinstance(self.field, PrivateFileField):
+            self.field.remember(self.instance, _OwnName(name, minted=True))
 
     def _resource(self) -> Resource:
         self._require_file()  # type: ignore[attr-defined]
@@ -168,41 +198,40 @@ class PrivateImageFieldFile(PrivateFieldFile, ImageFieldFile):
         super().delete(save)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _OwnName:
-    """A name that an instance may be saved with.
+    """A name that an instance may be saved with. Copies of the instance share it.
 
     Attributes:
-        minted: made for this instance; one that was only read from its row stays with that row.
-        pk: the row that a minted name went into, so that a copy of the instance cannot take it along.
+        minted: made for this instance; one that was read from a row stays with that row.
+        pk: the row that holds the name; None while a minted one is in no row yet.
     """
 
     name: str
     minted: bool = False
     pk: Any = None
 
+    def __deepcopy__(self, memo: Any) -> _OwnName:
+        return self
 
-class _LoadedName(str):
-    """A name as the database gave it, on its way into the instance."""
+
+class _CheckedName(str):
+    """A name that pre_save() has checked, on its way into the database."""
 
     __slots__ = ()
 
 
 class PrivateFileDescriptor(FileDescriptor):
-    """Tells a name that came with the row from one that code, or a client through it, assigned."""
+    """Lets a name come with its row, and forgets where one came from that was only assigned."""
 
     field: Any
 
     def __set__(self, instance: models.Model, value: Any) -> None:
-        attname = self.field.attname
-        if isinstance(value, _LoadedName):
-            if attname not in instance.__dict__:
-                _own_names(instance)[attname] = _OwnName(str.__str__(value))
-            value = str.__str__(value)
-        elif isinstance(value, FieldFile) and value.instance is not instance and value._committed:  # type: ignore[attr-defined]
-            if _is_same_row(value.instance, instance):
-                # refresh_from_db() and deferred loading copy from a second instance of the row.
-                _own_names(instance)[attname] = _OwnName(str(value.name))
+        if isinstance(value, FieldFile) and value.instance is not instance and value._committed:  # type: ignore[attr-defined]
+            # refresh_from_db() and deferred loading copy from a second instance of the row.
+            own = _own_names(value.instance).get(self.field.attname)
+            if own is not None and own.name == value.name and own.pk == self.field.pk_of(instance) is not None:
+                self.field.remember(instance, own)
             value = value.name
         super().__set__(instance, value)
 
@@ -258,53 +287,116 @@ class PrivateFileField(models.FileField):
         super().contribute_to_class(cls, name, **kwargs)
         if cls._meta.abstract:
             return
-        uid = ("gateway.fields", cls._meta.label_lower, name)
-        pre_save.connect(self._trust_fixture, sender=cls, dispatch_uid=uid)
-        post_save.connect(self._settle, sender=cls, dispatch_uid=uid)
-        if self.delete_objects:
-            post_delete.connect(self._let_go, sender=cls, dispatch_uid=uid)
+        make: Any = cls.from_db.__func__  # type: ignore[attr-defined]
 
-    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
-        return _LoadedName(value) if value else value
+        def from_db(model: type[models.Model], *args: Any, **kwargs: Any) -> models.Model:
+            instance: models.Model = make(model, *args, **kwargs)
+            self._remember_loaded(instance)
+            return instance
+
+        # The one place that knows that a name came with its row; a converter also serves values_list().
+        cls.from_db = classmethod(update_wrapper(from_db, make))  # type: ignore[assignment]
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         file = super().pre_save(model_instance, add)
-        self._check_minted(file, add=add)
-        return file
+        if not file:
+            return file
+        own = self.check_own(file)
+        if add and not own.minted:
+            raise _not_minted(self, file.name)
+        return _CheckedName(file.name)
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
-        # Where QuerySet.update() and bulk_update() pass, which ask no pre_save().
-        if isinstance(value, FieldFile):
-            self._check_minted(value, add=False)
-        elif isinstance(value, str) and value:
-            raise _not_minted(self, value)
+        # Where QuerySet.update() and bulk_update() pass too, which ask no pre_save(). An expression passes: it
+        # is code, no client can send one.
+        is_raw = isinstance(value, FieldFile) and value.instance.__dict__.get(_IS_RAW)
+        if isinstance(value, (FieldFile, str)) and value and not (is_raw or isinstance(value, _CheckedName)):
+            raise _not_minted(self, str(value))
         return super().get_db_prep_save(value, connection)
 
-    def _check_minted(self, file: Any, *, add: bool) -> None:
-        if not file:
-            return
+    # What an instance knows of its names. Each change makes a new mapping, since copies share the old one.
+
+    def check_own(self, file: Any) -> _OwnName:
+        """Return what is known of a name.
+
+        Raises:
+            KeyNotMinted: neither was it made for this instance, nor did it come with this row.
+        """
         own = _own_names(file.instance).get(self.attname)
-        if own is None or own.name != file.name:
+        if own is None or own.name != file.name or own.pk not in (None, self.pk_of(file.instance)):
             raise _not_minted(self, file.name)
-        if add and not (own.minted and own.pk in (None, file.instance.pk)):
-            raise _not_minted(self, file.name)
+        return own
 
-    def _trust_fixture(self, instance: models.Model, raw: bool = False, **_: Any) -> None:
+    def remember(self, instance: models.Model, own: _OwnName) -> None:
+        """Let an instance be saved with a name, and note that it has it in its hands."""
+        instance.__dict__[_OWN_NAMES] = {**_own_names(instance), self.attname: own}
+        self.hold(instance, self.held_by(instance) | {own.name} if own.minted else frozenset({own.name}))
+
+    def hold(self, instance: models.Model, names: frozenset[str]) -> None:
+        """Note which names an instance may have to let go of."""
+        instance.__dict__[_HELD_NAMES] = {**instance.__dict__.get(_HELD_NAMES, {}), self.attname: names}
+
+    def held_by(self, instance: models.Model) -> frozenset[str]:
+        names: frozenset[str] = instance.__dict__.get(_HELD_NAMES, {}).get(self.attname, frozenset())
+        return names
+
+    def pk_of(self, instance: models.Model) -> Any:
+        """Return the primary key of the row that this field is in; a child model's row has another."""
+        return getattr(instance, cast("Any", self.model._meta.pk).attname)
+
+    def _remember_loaded(self, instance: models.Model) -> None:
+        value = instance.__dict__.get(self.attname)
+        name = value.name if isinstance(value, FieldFile) else value
+        if name:
+            self.remember(instance, _OwnName(str(name), pk=self.pk_of(instance)))
+
+    # What happens to the row, heard by signals: connected for each model class that has the field.
+
+    def watch(self, model: type[models.Model]) -> None:
+        """Hear when rows of a model are saved and deleted, which may be a proxy or a child of this field's."""
+        uid = ("gateway.fields", self.model._meta.label_lower, self.name)
+        pre_save.connect(self._before_save, sender=model, dispatch_uid=uid)
+        post_save.connect(self._after_save, sender=model, dispatch_uid=uid)
+        # A child's deletion is heard for its parent's row, too.
+        if self.delete_objects and self in model._meta.concrete_model._meta.local_concrete_fields:  # type: ignore[union-attr]
+            pre_delete.connect(self._before_delete, sender=model, dispatch_uid=uid)
+
+    def _before_save(self, instance: models.Model, raw: bool = False, **_: Any) -> None:
         # loaddata restores what a database held; there is no client behind it.
-        if raw and (file := getattr(instance, self.attname)):
-            _own_names(instance)[self.attname] = _OwnName(str(file.name), minted=True)
+        if raw:
+            instance.__dict__[_IS_RAW] = True
 
-    def _settle(self, instance: models.Model, using: str | None = None, **_: Any) -> None:
+    def _after_save(
+        self, instance: models.Model, raw: bool = False, using: str | None = None,
+        update_fields: frozenset[str] | None = None, **_: Any,
+    ) -> None:  # fmt: skip
+        if raw:
+            instance.__dict__.pop(_IS_RAW, None)
+            self._remember_loaded(instance)
+        if self.attname not in instance.__dict__ or (
+            update_fields is not None and update_fields.isdisjoint((self.name, self.attname))
+        ):
+            return
+        name = getattr(instance, self.attname).name
         own = _own_names(instance).get(self.attname)
-        if own is not None and own.minted and own.pk is None:
-            _own_names(instance)[self.attname] = replace(own, pk=instance.pk)
-        for name in _replaced_names(instance).pop(self.attname, ()):
-            if self.delete_objects:
-                outbox.enqueue(alias_of(self.storage), name, using=using)
+        if own is not None and own.name == name:
+            own.pk = self.pk_of(instance)
+        if let_go := self.held_by(instance) - {name}:
+            self._enqueue(instance, let_go, using)
 
-    def _let_go(self, instance: models.Model, using: str | None = None, **_: Any) -> None:
-        if file := getattr(instance, self.attname):
-            outbox.enqueue(alias_of(self.storage), str(file.name), using=using)
+    def _before_delete(self, instance: models.Model, using: str | None = None, **_: Any) -> None:
+        # A deferred name is read while there is a row to read it from.
+        with suppress(ObjectDoesNotExist):
+            getattr(instance, self.attname)
+        self._enqueue(instance, self.held_by(instance), using)
+
+    def _enqueue(self, instance: models.Model, names: frozenset[str], using: str | None) -> None:
+        if not self.delete_objects:
+            return
+        for name in sorted(names):
+            outbox.enqueue(alias_of(self.storage), name, using=using)
+        # A rollback takes the entries away, and the next try has to write them again.
+        transaction.on_commit(lambda: self.hold(instance, self.held_by(instance) - names), using=using)
 
 
 class PrivateImageField(PrivateFileField, models.ImageField):
@@ -315,7 +407,13 @@ class PrivateImageField(PrivateFileField, models.ImageField):
 
 
 def permalink_of(resource: Resource) -> str:
-    """Return the stable URL of an object that a reference can name."""
+    """Return the stable URL of an object that a reference can name.
+
+    Raises:
+        AccessDenied: its row is not saved.
+    """
+    if resource.pk is None:
+        raise AccessDenied("a row that is not saved has no permalink", resource)
     path = reverse("presign_gateway:permalink", kwargs={"reference": reference_to(resource)})
     return f"{conf().public_origin}{path}"
 
@@ -329,7 +427,8 @@ def adopt(model: type[models.Model]) -> None:
         if not isinstance(field, models.FileField) or not is_private(field):
             continue
         field.attr_class = _ADOPTED.get(field.attr_class, field.attr_class)
-        if type(cast("Any", field.storage)) is not StorageByAlias:
+        # Django's default storage is one of the kind already; migrations leave it out for what it is.
+        if type(cast("Any", field.storage)) is not StorageByAlias and field.storage is not default_storage:
             with suppress(StorageUnavailable):  # a system check names a storage that has no alias
                 field.storage = cast("Any", StorageByAlias(alias_of(field.storage)))
 
@@ -338,25 +437,26 @@ def is_private(field: models.FileField) -> bool:
     """Tell whether a field's storage is one of ours; one that cannot be built is for the system check."""
     try:
         return isinstance(field.storage, PrivateStorage)
-    except ImproperlyConfigured:
+    except Exception:
+        # Whatever an option made its backend raise.
         return False
 
 
 _ADOPTED: dict[Any, Any] = {FieldFile: PrivateFieldFile, ImageFieldFile: PrivateImageFieldFile}
 
 
+def _watch(sender: type[models.Model], **_: Any) -> None:
+    for field in sender._meta.concrete_fields:
+        if isinstance(field, PrivateFileField):
+            field.watch(sender)
+
+
+class_prepared.connect(_watch, dispatch_uid="gateway.fields.watch")
+
+
 def _own_names(instance: models.Model) -> dict[str, _OwnName]:
-    names: dict[str, _OwnName] = instance.__dict__.setdefault(_OWN_NAMES, {})
+    names: dict[str, _OwnName] = instance.__dict__.get(_OWN_NAMES, {})
     return names
-
-
-def _replaced_names(instance: models.Model) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = instance.__dict__.setdefault(_REPLACED, {})
-    return names
-
-
-def _is_same_row(one: models.Model, other: models.Model) -> bool:
-    return type(one) is type(other) and one.pk is not None and one.pk == other.pk and not one._state.adding
 
 
 def _not_minted(field: models.FileField, name: object) -> KeyNotMinted:
@@ -368,7 +468,8 @@ def _not_minted(field: models.FileField, name: object) -> KeyNotMinted:
 
 def _holder_of(key: str, row: models.Model) -> Resource:
     if isinstance(row, File):
-        return Resource.of_file(row)
+        # The door looks the row up by the key that is asked for, whatever the caller's instance says.
+        return replace(Resource.of_file(row), key=key)
     for field in row._meta.concrete_fields:
         if isinstance(field, models.FileField) and is_private(field) and getattr(row, field.attname).name == key:
             return Resource.of_field(row, field.name)

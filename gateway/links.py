@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
-from django.db import models
+from django.db import DatabaseError, models
+from django.utils import timezone
 
 from gateway import audit
 from gateway.conf import conf, resolve
@@ -25,6 +26,7 @@ from gateway.errors import (
     AccessDenied,
     DatabaseUnavailable,
     GatewayError,
+    InvalidRequest,
     StorageUnavailable,
     TTLTooLong,
     UnsafeLink,
@@ -44,19 +46,23 @@ from gateway.policies import (
     branches_of,
     evaluate_many,
 )
-from gateway.principals import Principal, acurrent, ambient_lease, current
+from gateway.principals import Principal, ambient_lease, current
 from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
-from providers.errors import InvalidInput, InvalidKey, InvalidTTL, ProviderError
+from providers.errors import InvalidInput, InvalidTTL, ProviderError
+from providers.keys import key_error
 from providers.types import Download, Provider, SignedURL, Upload, UploadForm, UploadPart
 
 __all__ = [
     "IssuedURL",
     "LinkText",
     "Refusal",
+    "aauthorize",
     "aissue",
     "aissue_many",
     "aissue_once",
+    "allowed",
     "aprefetch",
+    "aprobe",
     "authorize",
     "check_link",
     "issue",
@@ -156,6 +162,7 @@ class _Ask:
     issued: IssuedURL | None = field(default=None, repr=False)
 
     def refuse(self, reason: str, error: GatewayError | None = None) -> None:
+        self.issued = None
         self.refusal = Refusal(
             resource=self.resource, error=error or AccessDenied(reason, self.resource), reason=reason
         )
@@ -172,12 +179,29 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
         AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
     """
     ask = _Ask(resource, operation, _kind_of(operation))
+    _check_asked([ask])
     now = datetime.now(UTC)
     _decide(principal, [ask])
     _record(principal, [ask], now, Issuance.Decision.ALLOWED)
     if ask.refusal is not None:
         raise ask.refusal.error
     return Allow(ask.limits, ask.policy)
+
+
+def allowed(principal: Principal, resources: Sequence[Resource], operation: type = Download) -> list[bool]:
+    """Decide about objects together without recording it: for lists of what somebody may have.
+
+    Only the decision is asked; no link is made, so nothing leaves that would have to be recorded.
+
+    Args:
+        operation: a class of operation.
+
+    Raises:
+        DatabaseUnavailable: the question could not be asked.
+    """
+    asks = [_Ask(resource, operation, operation) for resource in resources]
+    _decide(principal, asks)
+    return [ask.refusal is None for ask in asks]
 
 
 def issue(
@@ -193,6 +217,7 @@ def issue(
     Raises:
         AccessDenied: no.
         TTLTooLong: ``ttl`` is over a limit; the message names both.
+        InvalidTTL: ``ttl`` is below 1 second, or not whole seconds.
         StorageUnavailable: the storage cannot sign, or not for any useful life.
         AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
     """
@@ -216,7 +241,8 @@ def issue_many(
         ttl: of every link; None is the smallest of the default and every limit.
 
     Raises:
-        TTLTooLong: ``ttl`` is over the limit of all links.
+        TTLTooLong: ``ttl`` is over the limit of all links; over the limit of one, it is that one's refusal.
+        InvalidTTL: ``ttl`` is below 1 second, or not whole seconds.
         AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
     """
     operations = list(operation) if isinstance(operation, (list, tuple)) else [operation] * len(resources)
@@ -224,6 +250,7 @@ def issue_many(
     for ask in asks:
         if ask.kind in OPERATIONS and ask.kind not in SIGNABLE:
             raise TypeError(f"{ask.kind.__name__} is decided, not signed; use authorize()")
+    _check_asked(asks)
     if ttl is not None:
         _check_ttl(ttl, conf().max_ttl)
     now = datetime.now(UTC)
@@ -236,7 +263,7 @@ def issue_many(
         lease.request._cache_update_cache = False  # type: ignore[attr-defined]
     answers: list[IssuedURL | Refusal] = []
     for ask in asks:
-        answer = ask.issued or ask.refusal
+        answer = ask.refusal or ask.issued
         assert answer is not None
         answers.append(answer)
     return answers
@@ -259,13 +286,20 @@ def prefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None =
         field_name: the file field.
 
     Returns:
-        The instances, as a list.
+        The instances, as a list. Outside a request nothing could keep the links, so none are made.
 
     Raises:
         NoPrincipal: nobody is asking.
     """
     principal = current()
-    return _prefetch(principal, objects, field_name, ttl)
+    rows = list(objects)
+    lease = ambient_lease()
+    if lease is None:
+        return rows  # there is no request that could keep the links
+    named = [Resource.of_field(row, field_name) for row in rows if getattr(row, field_name)]
+    for resource, answer in zip(named, issue_many(principal, named, ttl=ttl), strict=True):
+        lease.memo[_memo_key(principal, resource, Download, ttl)] = answer
+    return rows
 
 
 def probe(alias: str, *, now: datetime | None = None) -> SignedURL:
@@ -274,13 +308,18 @@ def probe(alias: str, *, now: datetime | None = None) -> SignedURL:
     Raises:
         StorageUnavailable: it cannot.
     """
-    storage = private_storage(alias)
-    operation = Download(storage.object_key(PROBE_KEY))
     with _signing(alias):
+        storage = private_storage(alias)
+        operation = Download(storage.object_key(PROBE_KEY))
         provider: Provider = storage.provider
         signed = provider.sign(operation, ttl=timedelta(seconds=60), now=now or datetime.now(UTC))
         check_link(signed, operation, provider)
     return signed
+
+
+async def aauthorize(principal: Principal, resource: Resource, operation: AskedFor) -> Allow:
+    """Async form of :func:`authorize`."""
+    return await sync_to_async(authorize)(principal, resource, operation)
 
 
 async def aissue(
@@ -305,12 +344,17 @@ async def aissue_once(
     resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None
 ) -> IssuedURL:
     """Async form of :func:`issue_once`."""
-    return await sync_to_async(_issue_once)(await acurrent(), resource, operation, ttl)
+    return await sync_to_async(issue_once)(resource, operation, ttl=ttl)
 
 
 async def aprefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None = None) -> list[Any]:
     """Async form of :func:`prefetch`."""
-    return await sync_to_async(_prefetch)(await acurrent(), objects, field_name, ttl)
+    return await sync_to_async(prefetch)(objects, field_name, ttl=ttl)
+
+
+async def aprobe(alias: str, *, now: datetime | None = None) -> SignedURL:
+    """Async form of :func:`probe`: signing may have to refresh a credential."""
+    return await sync_to_async(probe)(alias, now=now)
 
 
 def policy_for(resource: Resource) -> Any:
@@ -345,25 +389,34 @@ def check_link(signed: SignedURL, operation: Any, provider: Provider) -> None:
     Raises:
         UnsafeLink: it is anything else.
     """
+    # Pieces of the link stay in functions that have returned: a report of the error shows local variables.
+    if not isinstance(signed, SignedURL):
+        raise UnsafeLink(f"the link is of type {type(signed).__name__}; SignedURL")
     form = isinstance(operation, UploadForm)
     # Encoded here by another function than the signers use.
     key = "" if form else quote(operation.key, safe="/~")
-    address, _, query = signed.url.partition("?")
-    if address != provider.base_url + key or "#" in query:
+    if not _leads_to(signed, provider.base_url + key):
         raise UnsafeLink("the link is for another address than the object's")
     method = operation.method if isinstance(operation, Download) else "POST" if form else "PUT"
     if signed.method != method:
         raise UnsafeLink(f"the link is for {signed.method} where {method} was asked for")
-    if form:
-        is_signed = signed.fields.get("key") == operation.key and any(
-            name.endswith("signature") and value for name, value in signed.fields.items()
-        )
-    else:
-        name = provider.capabilities.signature_parameter
-        value = f"&{query}".partition(f"&{name}=")[2]
-        is_signed = value != "" and not value.startswith("&")
-    if not is_signed:
+    if form and signed.fields.get("key") != operation.key:
+        raise UnsafeLink("the form is for another key than the object's")
+    if not (_is_signed_form(signed) if form else _is_signed(signed, provider.capabilities.signature_parameter)):
         raise UnsafeLink("the link is not signed")
+
+
+def _leads_to(signed: SignedURL, address: str) -> bool:
+    return signed.url.partition("?")[0] == address and "#" not in signed.url
+
+
+def _is_signed(signed: SignedURL, parameter: str) -> bool:
+    query = signed.url.partition("?")[2]
+    return any(pair.startswith(f"{parameter}=") and pair != f"{parameter}=" for pair in query.split("&"))
+
+
+def _is_signed_form(signed: SignedURL) -> bool:
+    return any(name.endswith("signature") and value for name, value in signed.fields.items())
 
 
 # Deciding.
@@ -371,16 +424,21 @@ def check_link(signed: SignedURL, operation: Any, provider: Provider) -> None:
 
 def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
     """Find each row, and answer each question by a refusal or by limits."""
-    if not principal.is_active:
+    if not isinstance(principal, Principal):
+        raise TypeError(f"principal is of type {type(principal).__name__}; Principal")
+    problem = "" if principal.is_active else "the user is not active"
+    if principal.kind == "system" and not principal.reason:
+        problem = "SYSTEM gave no reason; use acting_as(SYSTEM, reason=…)"
+    if problem:
         for ask in asks:
-            ask.refuse("the user is not active")
+            ask.refuse(problem)
         return
     groups: dict[tuple[Any, str, type], list[_Ask]] = {}
     for ask in asks:
         if ask.kind not in OPERATIONS:
             logger.error("an unknown operation was asked for: %s", ask.kind.__name__)
             ask.refuse("unknown operation")
-        elif principal.token is not None and ask.kind.__name__ not in principal.token.scopes:
+        elif not _is_in_scope(principal, ask.kind):
             ask.refuse(f"the token has no scope {ask.kind.__name__}")
         else:
             groups.setdefault((ask.resource.model, ask.resource.field, ask.kind), []).append(ask)
@@ -412,13 +470,23 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
         for ask in asks:
             ask.refuse(f"{policy} denies")
         return
+    for ask in asks:
+        key = ask.resource.key
+        if key is not None and key_error(str.__str__(key)):
+            ask.refuse("the key is not valid")
+    asks = [ask for ask in asks if ask.refusal is None]
+    if not asks:
+        return
     rows = rows_of([ask.resource for ask in asks])
     conditional = branches is not None and bool(branches[0].condition)
     if conditional:
         assert branches is not None
-        rows = annotate_branch(rows, branches)
+        try:
+            rows = annotate_branch(rows, branches)
+        except Exception:
+            logger.exception("policy %s has a condition that is no query", policy)
+            conditional, branches = False, None
     found = {row.pk: row for row in rows}
-    tenant = _tenants()
     undecided: list[_Ask] = []
     for ask in asks:
         row: Any = found.get(ask.resource.pk)
@@ -427,8 +495,8 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
             ask.refuse("no such row, or it names another object")
             continue
         ask.resource = resource
-        if principal.kind != "system" and tenant is not None and not tenant(principal, row):
-            ask.refuse("another tenant")
+        if problem := _other_tenant(principal, row):
+            ask.refuse(problem)
         elif _make_operation(ask):
             if branches is None:
                 undecided.append(ask)
@@ -456,12 +524,35 @@ def _branches(policy: Any, principal: Principal, kind: type, model: type[models.
         return None
 
 
-def _tenants() -> Callable[[Principal, Any], bool] | None:
+def _is_in_scope(principal: Principal, kind: type) -> bool:
+    if principal.token is None:
+        return True
+    # In a text, as a JSON column may hold, "Upload" would be found in "UploadPart".
+    scopes = principal.token.scopes
+    return isinstance(scopes, (list, tuple)) and kind.__name__ in scopes
+
+
+def _other_tenant(principal: Principal, row: models.Model) -> str:
+    """Say why a row is out of the principal's tenant; empty where it is not."""
     path = conf().tenant
-    if path is None:
-        return None
-    tenant = resolve(path)
-    return lambda principal, row: tenant.of_principal(principal) == tenant.of_row(row)
+    if path is None or principal.kind == "system":
+        return ""
+    try:
+        tenant = resolve(path)
+        is_same = bool(tenant.of_principal(principal) == tenant.of_row(row))
+    except DATABASE_DOWN:
+        raise
+    except Exception as error:
+        logger.exception("the tenants of a principal and a row cannot be told")
+        return f"the tenant cannot be told: {type(error).__name__}"
+    return "" if is_same else "another tenant"
+
+
+def _check_asked(asks: Sequence[_Ask]) -> None:
+    """Let what the caller can mend be told before anything is looked up, and so for every row alike."""
+    for asked in {id(ask.asked): ask.asked for ask in asks}.values():
+        if isinstance(asked, functools.partial) and _kind_of(asked) in OPERATIONS:
+            asked(PROBE_KEY)
 
 
 def _make_operation(ask: _Ask) -> bool:
@@ -469,9 +560,12 @@ def _make_operation(ask: _Ask) -> bool:
     key = ask.resource.key
     try:
         operation = ask.asked(key) if callable(ask.asked) else ask.asked
-    except InvalidKey:
-        logger.error("%s holds a key that the grammar refuses: %s", ask.resource.id, ascii(key))
+    except InvalidInput:
+        logger.error("%s holds a key that cannot be signed: %s", ascii(ask.resource.id), ascii(key))
         ask.refuse("the key is not valid")
+        return False
+    if (made := type(operation)) != ask.kind:
+        ask.refuse(f"the operation is {made.__name__} where {ask.kind.__name__} was decided")
         return False
     if operation.key != key:
         ask.refuse("the operation names another key than the row")
@@ -489,6 +583,8 @@ def _apply(ask: _Ask, decided: Any) -> None:
         case Failure():
             logger.error("a policy failed about %s", ascii(ask.resource.id), exc_info=decided.error)
             ask.refuse(f"the policy failed: {type(decided.error).__name__}")
+        case _:
+            ask.refuse(f"the policy answered {type(decided).__name__}")
 
 
 def _kind_of(asked: AskedFor) -> type:
@@ -505,12 +601,17 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
     for ask in asks:
         alias = ask.resource.storage_alias
         try:
-            storage = private_storage(alias)
             with _signing(alias):
+                storage = private_storage(alias)
                 _set_lifetime(ask, principal, storage, ttl, now)
                 ask.operation = _complete(ask, storage)
-        except (AccessDenied, StorageUnavailable) as error:
+        except (AccessDenied, StorageUnavailable, TTLTooLong) as error:
             ask.refuse(getattr(error, "reason", "") or str(error), error)
+            continue
+        except InvalidInput as error:
+            # The caller's own part was checked before: this is of the row, or of the storage's location.
+            logger.error("%s cannot be signed: %s", ascii(ask.resource.id), error)
+            ask.refuse("what the row says of the object cannot be signed")
             continue
         groups.setdefault((alias, ask.seconds), []).append(ask)
     for (alias, seconds), group in groups.items():
@@ -520,26 +621,29 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
             logger.error("storage %s cannot sign: %s", alias, error)
             for ask in group:
                 ask.refuse(str(error), error)
+        except InvalidInput as error:
+            for ask in group:
+                ask.refuse(str(error), InvalidRequest(str(error)))
 
 
 def _sign_group(alias: str, ttl: timedelta, asks: Sequence[_Ask], now: datetime) -> None:
-    storage = private_storage(alias)
     with _signing(alias):
+        storage = private_storage(alias)
         provider = storage.provider
         links = provider.sign_many([ask.operation for ask in asks], ttl=ttl, now=now)
-    if len(links) != len(asks):
-        raise UnsafeLink(f"{len(links)} links for {len(asks)} objects")
-    for ask, signed in zip(asks, links, strict=True):
-        check_link(signed, ask.operation, provider)
-        # A link cut by its credential is issued as it is, or refused where the storage says so.
-        shortfall = now.replace(microsecond=0) + ttl - signed.expires_at
-        if shortfall < timedelta(0):
-            raise UnsafeLink("the link outlives what was decided")
-        if shortfall > timedelta(0):
-            if storage.on_short_credentials == "refuse":
-                raise StorageUnavailable(f"the credential ends {shortfall.total_seconds():.0f} s too early")
-            ask.limited_by = "credential"
-        ask.issued = _issued(ask, signed)
+        if len(links) != len(asks):
+            raise UnsafeLink(f"{len(links)} links for {len(asks)} objects")
+        for ask, signed in zip(asks, links, strict=True):
+            check_link(signed, ask.operation, provider)
+            # A link cut by its credential is issued as it is, or refused where the storage says so.
+            shortfall = now.replace(microsecond=0) + ttl - signed.expires_at
+            if shortfall < timedelta(0):
+                raise UnsafeLink("the link outlives what was decided")
+            if shortfall > timedelta(0):
+                if storage.on_short_credentials == "refuse":
+                    raise StorageUnavailable(f"the credential ends {shortfall.total_seconds():.0f} s too early")
+                ask.limited_by = "credential"
+            ask.issued = _issued(ask, signed)
 
 
 def _issued(ask: _Ask, signed: SignedURL) -> IssuedURL:
@@ -576,14 +680,20 @@ def _set_lifetime(ask: _Ask, principal: Principal, storage: Any, ttl: timedelta 
             if ttl is not None:
                 _check_ttl(ttl, cap)
             wanted, ask.limited_by = cap, name
-    for name, end in (("policy", ask.limits.until), (principal.credential, principal.authority_ends_at)):
-        if end is not None and (left := end - now) < wanted:
+    ends = [("policy", ask.limits.until), (principal.credential, principal.authority_ends_at)]
+    if principal.token is not None:
+        ends.append((principal.credential, principal.token.expires_at))
+    for name, end in ends:
+        if end is not None and (left := _aware(end) - now) < wanted:
             wanted, ask.limited_by = timedelta(seconds=int(left.total_seconds())), name.partition(":")[0]
             if wanted < timedelta(seconds=1):
                 raise AccessDenied("the authority to ask has ended", ask.resource)
     ask.seconds = int(wanted.total_seconds())
-    if wanted != timedelta(seconds=ask.seconds):
-        raise InvalidTTL(f"ttl is {wanted.total_seconds()} s; whole seconds only")
+
+
+def _aware(instant: datetime) -> datetime:
+    # As sessions and columns give it where USE_TZ is off.
+    return timezone.make_aware(instant) if timezone.is_naive(instant) else instant
 
 
 def _check_ttl(ttl: timedelta, cap: timedelta) -> None:
@@ -591,8 +701,8 @@ def _check_ttl(ttl: timedelta, cap: timedelta) -> None:
         raise TypeError(f"ttl is of type {type(ttl).__name__}; timedelta")
     if ttl > cap:
         raise TTLTooLong(f"ttl is {ttl.total_seconds():.0f} s; at most {cap.total_seconds():.0f} s")
-    if ttl < timedelta(seconds=1):
-        raise InvalidTTL(f"ttl is {ttl.total_seconds():.0f} s; at least 1 s")
+    if ttl < timedelta(seconds=1) or ttl.microseconds:
+        raise InvalidTTL(f"ttl is {ttl.total_seconds():g} s; whole seconds, at least 1")
 
 
 def _complete(ask: _Ask, storage: Any) -> Any:
@@ -605,9 +715,12 @@ def _complete(ask: _Ask, storage: Any) -> Any:
     facts = facts_of(ask.resource)
     content_type = operation.content_type or facts.content_type or UNKNOWN_TYPE
     disposition = operation.disposition or "inline"
-    if content_type.partition(";")[0] not in storage.inline_types:
+    media_type = content_type.partition(";")[0]
+    if media_type not in storage.inline_types:
         # What a browser might run is neither named nor shown.
         content_type, disposition = UNKNOWN_TYPE, "attachment"
+    elif content_type != f"{media_type}; charset=utf-8":
+        content_type = media_type
     allowed = ask.limits.dispositions
     if allowed is not None and disposition not in allowed:
         if "attachment" not in allowed:
@@ -629,8 +742,10 @@ def _issue_once(principal: Principal, resource: Resource, operation: AskedFor, t
     if lease is None:
         return issue(principal, resource, operation, ttl=ttl)
     memo_key = _memo_key(principal, resource, operation, ttl)
-    known: IssuedURL | None = lease.memo.get(memo_key)
-    if known is not None:
+    known: IssuedURL | Refusal | None = lease.memo.get(memo_key)
+    if isinstance(known, Refusal) and isinstance(known.error, AccessDenied):
+        raise AccessDenied(known.reason, known.resource)
+    if isinstance(known, IssuedURL):
         return known
     lease.single_links += 1
     if lease.single_links == conf().warn_unprefetched + 1:
@@ -642,22 +757,12 @@ def _issue_once(principal: Principal, resource: Resource, operation: AskedFor, t
     return link
 
 
-def _prefetch(principal: Principal, objects: Iterable[Any], field_name: str, ttl: timedelta | None) -> list[Any]:
-    rows = list(objects)
-    lease = ambient_lease()
-    named = [Resource.of_field(row, field_name) for row in rows if getattr(row, field_name)]
-    answers = issue_many(principal, named, ttl=ttl)
-    if lease is not None:
-        for resource, answer in zip(named, answers, strict=True):
-            if isinstance(answer, IssuedURL):
-                lease.memo[_memo_key(principal, resource, Download, ttl)] = answer
-    return rows
-
-
 def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl: timedelta | None) -> Any:
     if isinstance(operation, functools.partial):
-        operation = (operation.func, operation.args, tuple(sorted(operation.keywords.items())))
-    return principal.id, principal.credential, resource.id, resource.key, operation, ttl
+        given = tuple(sorted((name, value) for name, value in operation.keywords.items() if value is not None))
+        operation = (operation.func, operation.args, given) if given or operation.args else operation.func
+    asker = (principal.id, principal.credential, principal.acted_by, _tenant_name(principal))
+    return asker, resource.id, resource.key, operation, ttl
 
 
 # Recording.
@@ -687,7 +792,14 @@ def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision:
 
 def _tenant_name(principal: Principal) -> str:
     path = conf().tenant
-    return "" if path is None else str(resolve(path).of_principal(principal) or "")
+    if path is None:
+        return ""
+    try:
+        return str(resolve(path).of_principal(principal) or "")
+    except Exception:
+        # The decision has been made; a row without the tenant says more than none.
+        logger.exception("the tenant of a principal cannot be told")
+        return ""
 
 
 @contextmanager
@@ -695,7 +807,7 @@ def _reading() -> Iterator[None]:
     """The permission data could not be read: no answer is no, and not the client's fault."""
     try:
         yield
-    except DATABASE_DOWN as error:
+    except (DatabaseError, *DATABASE_DOWN) as error:
         logger.error("the permission data cannot be read: %s", type(error).__name__)
         raise DatabaseUnavailable("the permission data cannot be read") from error
 
@@ -705,7 +817,10 @@ def _signing(alias: str) -> Iterator[None]:
     """A storage that cannot sign is unavailable; what the caller can mend stays the caller's error."""
     try:
         yield
-    except InvalidInput:
+    except (GatewayError, InvalidInput):
         raise
     except ProviderError as error:
         raise StorageUnavailable(f"storage {alias!r}: {error}") from error
+    except Exception as error:
+        # An AttributeError would be taken for a file without a link; an SDK's text is nobody's to see.
+        raise StorageUnavailable(f"storage {alias!r}: {type(error).__name__}") from error

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.signals import got_request_exception
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control
@@ -40,11 +41,11 @@ class GatewayMiddleware:
         try:
             response: HttpResponseBase = self.get_response(request)
         except BaseException:
+            close_lease(lease, token)
             # What was decided before something outside the view broke is still true.
             audit.write(lease.pending)
             raise
-        finally:
-            close_lease(lease, token)
+        close_lease(lease, token)
         return self._complete(lease, response)
 
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
@@ -52,22 +53,20 @@ class GatewayMiddleware:
         try:
             response: HttpResponseBase = await self.get_response(request)
         except BaseException:
+            close_lease(lease, token)
             await sync_to_async(audit.write)(lease.pending)
             raise
-        finally:
-            close_lease(lease, token)
-        return await sync_to_async(self._complete)(lease, response) if lease.pending else response
+        close_lease(lease, token)
+        if lease.pending:
+            return await sync_to_async(self._complete)(lease, response)
+        return self._complete(lease, response)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
         """Issue nothing more once an exception escaped the view: error reports look at everything."""
-        lease = ambient_lease()
-        if lease is not None:
-            lease.failed = True
+        _fail()
 
     def _complete(self, lease: Lease, response: HttpResponseBase) -> HttpResponseBase:
-        """Commit the audit, or answer 503 in place of the response."""
-        if not lease.pending:
-            return response
+        """Commit the audit, or answer 503 in place of the response; no database is asked without audit rows."""
         try:
             audit.write(lease.pending)
         except AuditUnavailable as error:
@@ -78,10 +77,21 @@ class GatewayMiddleware:
                 content_type="application/problem+json",
                 headers={"Retry-After": str(error.retry_after_seconds)},
             )
+        # On every response: what is missing has no audit row, and must look like what is refused.
         response["X-Request-ID"] = lease.request_id
         if any(row.decision == Issuance.Decision.ISSUED for row in lease.pending):
             _keep_out_of_caches(response)
         return response
+
+
+def _fail(**_: Any) -> None:
+    lease = ambient_lease()
+    if lease is not None:
+        lease.failed = True
+
+
+# What another middleware raised reaches no process_exception(), only the report of it.
+got_request_exception.connect(_fail, dispatch_uid="gateway.middleware")
 
 
 def _keep_out_of_caches(response: HttpResponseBase) -> None:

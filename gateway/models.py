@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NoReturn, Self
 
@@ -91,6 +92,20 @@ class ApiToken(models.Model):
 class AppendOnlyQuerySet(models.QuerySet[Any]):
     """Rows that are only ever added; retention is a command of its own."""
 
+    def bulk_create(
+        self,
+        objs: Iterable[Any],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[Any]:
+        # An upsert is an update, and a row that was silently left out is none.
+        if ignore_conflicts or update_conflicts:
+            raise PermissionDenied("audit rows are append-only")
+        return super().bulk_create(objs, batch_size)
+
     def update(self, **_: Any) -> NoReturn:
         raise PermissionDenied("audit rows are append-only")
 
@@ -139,10 +154,11 @@ class Issuance(models.Model):
     def __str__(self) -> str:
         return f"{self.decision} {self.operation} {self.resource} to {self.principal}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
+    def save(self, *, using: str | None = None, force_insert: Any = True, **kwargs: Any) -> None:
+        # An instance made by hand may bear the key of a row that exists: an insert alone cannot change it.
+        if not self._state.adding or any(kwargs.values()):
             raise PermissionDenied("audit rows are append-only")
-        super().save(*args, **kwargs)
+        super().save(using=using, force_insert=True)
 
     def delete(self, *_: Any, **__: Any) -> NoReturn:
         raise PermissionDenied("audit rows are append-only")

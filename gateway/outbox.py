@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,11 +17,10 @@ from django.db import models, router, transaction
 from django.utils import timezone
 
 from gateway.conf import conf
-from gateway.errors import StorageUnavailable
 from gateway.models import File, FileState, ObjectDeletion
-from gateway.resources import PrivateStorage, alias_of, private_storage
+from gateway.resources import alias_of, private_storage
 
-__all__ = ["Swept", "enqueue", "private_fields", "sweep"]
+__all__ = ["Swept", "enqueue", "file_fields", "sweep"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +59,18 @@ def sweep(*, now: datetime | None = None, execute: bool = False, limit: int = 10
 
     One that cannot be deleted stays noted, with the kind of the error and the number of attempts.
     """
-    due = ObjectDeletion.objects.filter(done_at=None, not_before__lte=now or timezone.now())
-    for entry in due.order_by("not_before", "pk")[:limit]:
+    noted = ObjectDeletion.objects.using(router.db_for_write(ObjectDeletion))
+    due = noted.filter(done_at=None, not_before__lte=now or timezone.now())
+    # Those that failed come last, or a limit's worth of them would hold up all others for good.
+    for entry in due.order_by("attempts", "not_before", "pk")[:limit]:
         yield _swept(entry, execute)
 
 
-def private_fields() -> Iterator[models.FileField]:
-    """Yield every file field of every model whose storage is a private one."""
+def file_fields() -> Iterator[models.FileField]:
+    """Yield every file field of every model."""
     for model in apps.get_models(include_auto_created=True):
         for field in model._meta.local_concrete_fields:
-            if isinstance(field, models.FileField) and isinstance(field.storage, PrivateStorage):
+            if isinstance(field, models.FileField):
                 yield field
 
 
@@ -105,16 +107,14 @@ def _is_named(entry: ObjectDeletion) -> bool:
     files = File.objects.using(router.db_for_write(File)).filter(
         storage_alias=entry.storage_alias, key=entry.key, state=FileState.READY
     )
-    return files.exists() or any(_names(field, entry) for field in private_fields())
+    return files.exists() or any(_names(field, entry) for field in file_fields())
 
 
 def _names(field: models.FileField, entry: ObjectDeletion) -> bool:
-    try:
+    # A storage of no known alias, or one that cannot be built, might be the same bucket: ask its rows too.
+    with suppress(Exception):
         if alias_of(field.storage) != entry.storage_alias:
             return False
-    except StorageUnavailable:
-        # A storage of no known alias might be the same bucket: ask its rows too.
-        pass
     model: Any = field.model
     rows = model._base_manager.using(router.db_for_write(model))
     return bool(rows.filter(**{field.attname: entry.key}).exists())

@@ -12,14 +12,14 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
 
-from django.contrib.auth import get_permission_codename
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.db import InterfaceError, OperationalError, models, router
 from django.db.models import Q
 
 from gateway.principals import Principal
 from gateway.resources import Resource
 from providers.keys import check_key
-from providers.types import Download, Upload, UploadForm, UploadPart
+from providers.types import Download, Upload, UploadForm, UploadPart, is_aware
 
 __all__ = [
     "DEFAULT_POLICY",
@@ -95,6 +95,7 @@ class DownloadPrefix:
 Operation: TypeAlias = Download | Upload | UploadForm | UploadPart | Delete | Update | Share | DownloadPrefix
 OPERATIONS: tuple[type, ...] = get_args(Operation)
 UPLOADS = (Upload, UploadForm, UploadPart)
+_DISPOSITIONS = frozenset({"inline", "attachment"})
 # Not a policy's failure: the question could not be asked, and the answer is 503.
 DATABASE_DOWN = (OperationalError, InterfaceError)
 
@@ -104,10 +105,13 @@ class Limits:
     """What an Allow still withholds. None is no limit.
 
     Attributes:
-        max_ttl: the longest lifetime of a link.
+        max_ttl: the longest lifetime of a link, whole seconds, at least 1.
         until: aware; no link outlives it.
-        dispositions: the ones a link may have.
+        dispositions: the ones a link may have, of ``inline`` and ``attachment``.
         shareable: one principal's link may be reused for another.
+
+    Raises:
+        TypeError, ValueError: a limit that could not be held, so that the policy fails where it says so.
     """
 
     _: KW_ONLY
@@ -115,6 +119,22 @@ class Limits:
     until: datetime | None = None
     dispositions: frozenset[str] | None = None
     shareable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_ttl is not None:
+            if not isinstance(self.max_ttl, timedelta):
+                raise TypeError(f"max_ttl is of type {type(self.max_ttl).__name__}; timedelta")
+            if self.max_ttl < timedelta(seconds=1) or self.max_ttl.microseconds:
+                raise ValueError(f"max_ttl is {self.max_ttl.total_seconds()} s; whole seconds, at least 1")
+        if self.until is not None and not is_aware(self.until):
+            raise TypeError(f"until is {self.until!r}; an aware datetime")
+        dispositions: Any = self.dispositions
+        if dispositions is not None and not (
+            isinstance(dispositions, frozenset) and dispositions <= _DISPOSITIONS
+        ):
+            raise ValueError(f"dispositions is {dispositions!r}; a frozenset of inline and attachment")
+        if type(self.shareable) is not bool:
+            raise TypeError(f"shareable is {self.shareable!r}; True or False")
 
     def __and__(self, other: Limits) -> Limits:
         """Return the tightest of both."""
@@ -237,10 +257,8 @@ def branches_of(
         operation: the class of the operation, since no row and so no key is known yet.
     """
     branches = getattr(policy, "branches", None)
-    if branches is None:
-        return None
-    result: list[Branch] | None = branches(principal, operation, model)
-    return result
+    answer: list[Branch] | None = None if branches is None else branches(principal, operation, model)
+    return None if answer is None else [_checked_branch(policy, branch) for branch in answer]
 
 
 def visible(
@@ -281,8 +299,34 @@ def _any_of(branches: Iterable[Branch]) -> Q:
     return condition
 
 
+def _checked_branch(policy: Any, branch: Any) -> Branch:
+    if not isinstance(branch, Branch) or not isinstance(branch.condition, Q):
+        raise TypeError(f"{policy} has a branch that is {type(branch).__name__}; Branch(Q, Allow)")
+    allow = _checked(policy, branch.allow)
+    if not isinstance(allow, Allow):
+        raise TypeError(f"{policy} has a branch that answers {type(allow).__name__}; Allow")
+    return Branch(Q() if _is_empty(branch.condition) else branch.condition, allow)
+
+
+def _check_conditions(branches: Iterable[Branch], model: type[models.Model] | None) -> None:
+    for branch in branches:
+        if model is not None and branch.condition:
+            model._base_manager.filter(branch.condition)  # not carried out
+
+
+def _is_empty(condition: Q) -> bool:
+    """Tell whether a condition is none, also in ``Q(Q())``, which is true and yet asks nothing."""
+    if not all(isinstance(child, Q) and _is_empty(child) for child in condition.children):
+        return False
+    if condition.negated:
+        raise TypeError("a condition is the opposite of nothing, which a query takes for everything")
+    return True
+
+
 def _checked(policy: Any, answer: Any) -> Allow | Deny:
     if isinstance(answer, Allow):
+        if not isinstance(answer.limits, Limits):
+            raise TypeError(f"{policy} allows within {type(answer.limits).__name__}; Limits")
         return answer if answer.policy else Allow(answer.limits, str(policy))
     if isinstance(answer, Deny):
         return answer
@@ -325,6 +369,9 @@ class And(Composable):
         right = branches_of(self.right, principal, operation, model)
         if left is None or right is None:
             return None
+        if not (left and right):
+            # No row will be asked, but a condition that is no query must not pass for a Deny: ~ would turn it.
+            _check_conditions([*left, *right], model)
         return [
             Branch(one.condition & other.condition, _both(one.allow, other.allow))
             for one in left
@@ -391,7 +438,10 @@ class Not(Composable):
             return None
         if any(not branch.condition for branch in inner):
             return []
-        return [Branch(~_any_of(inner) if inner else Q(), Allow(policy=str(self)))]
+        if model is None or not inner:
+            return [Branch(Q(), Allow(policy=str(self)))]
+        # Of a row, a condition may be unknown (null), and so would be its negation; no row exists by halves.
+        return [Branch(~_on_row(model, _any_of(inner)), Allow(policy=str(self)))]
 
     def _not(self, decided: Decided) -> Decided:
         match decided:
@@ -452,7 +502,7 @@ class RowPolicy(Composable):
         for number, resource in enumerate(resources):
             by_model.setdefault(resource.model, []).append(number)
         for model, numbers in by_model.items():
-            branches = self.branches(principal, type(operation), model)
+            branches = branches_of(self, principal, type(operation), model) or []
             if branches and not branches[0].condition:
                 answers |= dict.fromkeys(numbers, branches[0].allow)
             elif not branches or model is None:
@@ -474,6 +524,27 @@ def _on_row(model: type[models.Model], condition: Q) -> Q:
     """Say a condition without joins: a join to many would repeat the row, or mix two conditions."""
     rows = model._base_manager.using(router.db_for_write(model)).filter(pk=models.OuterRef("pk"))
     return Q(models.Exists(rows.filter(condition)))
+
+
+def _path_to_user(model: type[models.Model], path: str) -> list[Any]:
+    """Return the fields of a lookup path that ends at a user, or at a user's key.
+
+    Raises:
+        FieldDoesNotExist: there is no such path.
+        TypeError: it ends elsewhere; the number of a project is no user's.
+    """
+    target: Any = model
+    fields: list[Any] = []
+    for name in path.split("__"):
+        field: Any = target._meta.pk if name == "pk" else target._meta.get_field(name)
+        fields.append(field)
+        if field.is_relation:
+            target = field.related_model
+        elif not field.primary_key:
+            raise TypeError(f"{path!r} leads to {field}; a user")
+    if target._meta.concrete_model is not get_user_model()._meta.concrete_model:
+        raise TypeError(f"{path!r} leads to {target._meta.label}; a user")
+    return fields
 
 
 def _check_operations(operations: Iterable[type]) -> frozenset[type]:
@@ -525,7 +596,7 @@ class Owner(RowPolicy):
     """The user that the row's path leads to: ``Owner("author")``, ``Owner("project__members")``.
 
     Args:
-        path: Django lookup path from the row to a user.
+        path: Django lookup path from the row to a user; one that leads elsewhere is a failure.
         operations: what an owner may do; only reading unless said otherwise.
     """
 
@@ -539,8 +610,14 @@ class Owner(RowPolicy):
     def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch]:
         if principal.kind != "user" or operation not in self.operations or model is None:
             return []
-        condition = Q(**{self.path: principal.user.pk})
-        direct = "__" not in self.path and not model._meta.get_field(self.path).many_to_many
+        fields = _path_to_user(model, self.path)
+        user = principal.user
+        if user.pk is None:
+            return []  # to a query, None is every row without an owner
+        # A foreign key may refer to another field than the key: the query takes it from the user.
+        by_user = fields[-1].is_relation and isinstance(user, models.Model)
+        condition = Q(**{self.path: user if by_user else user.pk})
+        direct = len(fields) == 1 and not (fields[0].many_to_many or fields[0].one_to_many)
         return [Branch(condition if direct else _on_row(model, condition), Allow(policy=str(self)))]
 
 

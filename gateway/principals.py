@@ -6,16 +6,20 @@ once it is closed. Must not decide anything about a file, and never guesses: no 
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
+from django.utils.functional import LazyObject, empty
 
 from gateway.errors import AccessDenied, ContextLost, LeaseClosed, NoPrincipal
 
@@ -49,7 +53,8 @@ class Principal:
         reason: why the system acts.
         request: the request that asked, where one did.
         authority_ends_at: aware; no link outlives it.
-        acted_by: id of the principal that called :func:`acting_as`, if there was one.
+        outer: who called :func:`acting_as`: an id, or the request where naming its user would have blocked
+            the event loop.
     """
 
     kind: Literal["user", "anonymous", "system"]
@@ -58,7 +63,7 @@ class Principal:
     reason: str = ""
     request: HttpRequest | None = field(default=None, repr=False)
     authority_ends_at: datetime | None = None
-    acted_by: str = ""
+    outer: str | Lease = field(default="", repr=False)
 
     @property
     def id(self) -> str:
@@ -73,8 +78,14 @@ class Principal:
         return "request" if self.request is not None else "code"
 
     @property
+    def acted_by(self) -> str:
+        """Id of the principal that called :func:`acting_as`, if there was one; may ask the database."""
+        return self.outer if isinstance(self.outer, str) else _name_of_user(self.outer)
+
+    @property
     def is_active(self) -> bool:
-        return self.kind != "user" or bool(self.user.is_active)
+        """False for a user that was deactivated, deleted or never saved."""
+        return self.kind != "user" or (self.user.pk is not None and bool(self.user.is_active))
 
 
 ANONYMOUS = Principal(kind="anonymous")
@@ -85,27 +96,41 @@ class Lease:
     """One request's right to ask, and what it has asked for so far.
 
     Attributes:
+        bound, user: who :func:`bind_principal` named: a principal, or a user in place of ``request.user``.
         memo: links already issued to this request, by principal, resource and operation.
+        failed: an exception escaped the view; nothing more is issued to the request's principal.
         pending: audit rows that the middleware commits before the response leaves.
         request_id: names the request in audit rows and in X-Request-ID.
         single_links: how many links were asked for one by one.
     """
 
-    __slots__ = ("bound", "closed", "failed", "memo", "pending", "request", "request_id", "single_links")
+    __slots__ = (
+        "_lock", "bound", "closed", "failed", "memo", "pending", "request", "request_id", "single_links", "user",
+    )  # fmt: skip
 
     def __init__(self, request: HttpRequest) -> None:
         self.request = request
         self.bound: Principal | None = None
+        self.user: Any = None
         self.closed = False
         self.failed = False
         self.memo: dict[Any, Any] = {}
         self.pending: list[Issuance] = []
         self.request_id = uuid.uuid4().hex
         self.single_links = 0
+        self._lock = threading.Lock()
 
-    @property
-    def is_open(self) -> bool:
-        return not self.closed and not self.failed
+    def keep(self, rows: Sequence[Issuance]) -> bool:
+        """Keep audit rows for the middleware; False where it has been and gone, in a thread that stayed."""
+        with self._lock:
+            if not self.closed:
+                self.pending.extend(rows)
+            return not self.closed
+
+    def close(self) -> None:
+        with self._lock:
+            self.closed = True
+        self.memo.clear()
 
     def check_open(self) -> None:
         """Refuse when the request is over, or its view has failed (an error page mints nothing).
@@ -119,10 +144,11 @@ class Lease:
             raise LeaseClosed("the view of this request raised; nothing more is issued for it")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Acting:
     principal: Principal
     outer: Lease | _Acting | None
+    ended: bool = False
 
 
 _ambient: ContextVar[Lease | _Acting | None] = ContextVar("gateway_ambient", default=None)
@@ -136,8 +162,7 @@ def open_lease(request: HttpRequest) -> tuple[Lease, Token[Any]]:
 
 def close_lease(lease: Lease, token: Token[Any]) -> None:
     """End the lease; every copy of the context that still holds it is refused from now on."""
-    lease.closed = True
-    lease.memo.clear()
+    lease.close()
     try:
         _ambient.reset(token)
     except ValueError:
@@ -146,11 +171,11 @@ def close_lease(lease: Lease, token: Token[Any]) -> None:
 
 
 def ambient_lease() -> Lease | None:
-    """Return the request's lease while it is open, also from within :func:`acting_as`."""
+    """Return the request's lease until its response is done, also from within :func:`acting_as`."""
     ambient = _ambient.get()
     while isinstance(ambient, _Acting):
         ambient = ambient.outer
-    return ambient if ambient is not None and ambient.is_open else None
+    return ambient if ambient is not None and not ambient.closed else None
 
 
 def current() -> Principal:
@@ -159,22 +184,25 @@ def current() -> Principal:
     Raises:
         NoPrincipal: outside a request and outside :func:`acting_as`.
         LeaseClosed: the request is over, or its view has failed.
+        ContextLost: the :func:`acting_as` block that this code began in is over.
         AccessDenied: ``request.user`` and ``request.auth`` name two users.
     """
     ambient = _ambient.get()
     if isinstance(ambient, Lease):
         ambient.check_open()
-        return ambient.bound or _of_user(ambient.request, ambient.request.user)
+        user = _user_of(ambient)
+        if ambient.bound is None and user is None:
+            # An AttributeError would be taken for a file without a link.
+            raise NoPrincipal("the request has no user; AuthenticationMiddleware stands before GatewayMiddleware")
+        return ambient.bound or _of_user(ambient.request, user)
     return _explicit(ambient)
 
 
 async def acurrent() -> Principal:
-    """Return who asks now, without a blocking query; as :func:`current`."""
-    ambient = _ambient.get()
-    if isinstance(ambient, Lease):
-        ambient.check_open()
-        return ambient.bound or _of_user(ambient.request, await ambient.request.auser())
-    return _explicit(ambient)
+    """Return who asks now, without a query that blocks the event loop; as :func:`current`."""
+    # Not request.auser(): it keeps the user that it knew first, over log-in, log-out and authentication
+    # inside the view, all of which set request.user.
+    return await sync_to_async(current)()
 
 
 def bind_principal(who: Any) -> None:
@@ -185,12 +213,21 @@ def bind_principal(who: Any) -> None:
 
     Raises:
         NoPrincipal: there is no open request.
+        TypeError: it is neither.
+        ValueError: ``SYSTEM``, which only :func:`acting_as` may name.
     """
     lease = ambient_lease()
     if lease is None:
         raise NoPrincipal("bind_principal() needs a request; is gateway.middleware.GatewayMiddleware installed?")
-    principal = who if isinstance(who, Principal) else _of_user(lease.request, who)
-    lease.bound = replace(principal, request=lease.request)
+    if isinstance(who, Principal):
+        if who.kind == "system":
+            raise ValueError("bind_principal() takes no SYSTEM; use acting_as(SYSTEM, reason=…)")
+        lease.bound = replace(who, request=lease.request)
+    elif isinstance(who, LazyObject) or hasattr(who, "is_authenticated"):
+        # What is still to be known of it is asked at use: here may be an event loop.
+        lease.user, lease.bound = who, None
+    else:
+        raise _nobody(who)
 
 
 @contextmanager
@@ -213,7 +250,7 @@ def acting_as(who: Any, *, reason: str = "", allow_in_request: bool = False) -> 
             raise ValueError("acting_as(SYSTEM) needs a reason")
         if ambient_lease() is not None and not allow_in_request:
             raise ValueError("acting_as(SYSTEM) inside a request needs allow_in_request=True")
-    acting = _Acting(replace(principal, reason=reason, acted_by=_name_of(outer)), outer)
+    acting = _Acting(replace(principal, reason=reason, outer=_name_of(outer)), outer)
     token = _ambient.set(acting)
     try:
         yield acting.principal
@@ -231,15 +268,19 @@ def no_principal() -> Iterator[None]:
     try:
         yield
     finally:
-        _ambient.reset(token)
+        with suppress(ValueError):  # in another context there is nothing to restore
+            _ambient.reset(token)
 
 
 def _restore(acting: _Acting, token: Token[Any]) -> bool:
+    # Copies of the context, and blocks that ended out of order, may still hold it.
+    acting.ended = True
     if _ambient.get() is not acting:
         return False
     try:
         _ambient.reset(token)
     except ValueError:
+        _ambient.set(acting.outer)
         return False
     return True
 
@@ -249,47 +290,81 @@ def _explicit(ambient: _Acting | None) -> Principal:
         raise NoPrincipal(
             "nobody is asking: use a request with gateway.middleware.GatewayMiddleware, or acting_as()"
         )
+    if ambient.ended:
+        raise ContextLost("the acting_as() block that this code began in is over")
     return ambient.principal
 
 
-def _name_of(ambient: Lease | _Acting | None) -> str:
-    """Name the principal that calls acting_as(), without a query that might block an event loop."""
+def _name_of(ambient: Lease | _Acting | None) -> str | Lease:
+    """Name the principal that calls acting_as(); the request itself where its user is still to be loaded."""
     if isinstance(ambient, _Acting):
         return ambient.principal.id
-    if ambient is None or not ambient.is_open:
+    if ambient is None or ambient.closed:
         return ""
-    if ambient.bound is not None:
-        return ambient.bound.id
-    session = getattr(ambient.request, "session", None)
-    user_pk = None if session is None else session.get(SESSION_KEY)
-    return "anonymous" if user_pk is None else f"user:{user_pk}"
+    if ambient.bound is None and getattr(_user_of(ambient), "_wrapped", None) is empty and _in_event_loop():
+        return ambient
+    return _name_of_user(ambient)
+
+
+def _name_of_user(lease: Lease) -> str:
+    if lease.bound is not None:
+        return lease.bound.id
+    user = _user_of(lease)
+    return f"user:{user.pk}" if getattr(user, "is_authenticated", False) else "anonymous"
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _user_of(lease: Lease) -> Any:
+    """Return the user as it is, perhaps still to be loaded: not even its truth may be asked here."""
+    return getattr(lease.request, "user", None) if lease.user is None else lease.user
 
 
 def _of_user(request: HttpRequest | None, user: Any) -> Principal:
     # request.user is lazy; what is kept must be the user itself, or a copied context would load it again.
-    is_authenticated = user.is_authenticated
+    is_authenticated = getattr(user, "is_authenticated", None)
     user = getattr(user, "_wrapped", user)
+    if is_authenticated is None:
+        raise _nobody(user)
     if request is not None:
         _check_one_identity(request, user)
     if not is_authenticated:
         return replace(ANONYMOUS, request=request)
-    return Principal(
-        kind="user", user=user, request=request, authority_ends_at=_session_end(request) if request else None
-    )
+    end = None if request is None else _session_end(request, user)
+    return Principal(kind="user", user=user, request=request, authority_ends_at=end)
+
+
+def _nobody(who: Any) -> TypeError:
+    return TypeError(f"who asks is of type {type(who).__name__}; a user, ANONYMOUS or SYSTEM")
 
 
 def _check_one_identity(request: HttpRequest, user: Any) -> None:
     """DRF and ninja put what proved the identity into ``request.auth``; it must be of the same user."""
     auth = getattr(request, "auth", None)
     named = auth if hasattr(auth, "is_authenticated") else getattr(auth, "user", None)
-    if named is not None and (named.pk != user.pk or type(getattr(named, "_wrapped", named)) is not type(user)):
+    if named is not None and _identity(named) != _identity(user):
         raise AccessDenied("request.auth names another user than request.user")
 
 
-def _session_end(request: HttpRequest) -> datetime | None:
+def _identity(user: Any) -> tuple[type, Any]:
+    pk = getattr(user, "pk", None)  # first: it loads a lazy user
+    user = getattr(user, "_wrapped", user)
+    return getattr(getattr(user, "_meta", None), "concrete_model", type(user)), pk
+
+
+def _session_end(request: HttpRequest, user: Any) -> datetime | None:
+    """Return when the session ends that proves the user; None where none does, or has no end of its own."""
     session = getattr(request, "session", None)
     # Without an end of its own a session lives SESSION_COOKIE_AGE from its last use.
-    if session is None or session.get("_session_expiry") is None or SESSION_KEY not in session:
+    if session is None or session.get("_session_expiry") is None or not hasattr(user, "_meta"):
+        return None
+    if session.get(SESSION_KEY) != user._meta.pk.value_to_string(user):
         return None
     end: datetime = session.get_expiry_date()
     return end

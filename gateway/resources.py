@@ -10,6 +10,7 @@ import mimetypes
 import re
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -20,7 +21,6 @@ from django.db import models, router
 
 from gateway.errors import InvalidReference, StorageUnavailable
 from gateway.models import File, FileState
-from providers.types import Provider
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -49,16 +49,17 @@ _TYPES = mimetypes.MimeTypes()
 
 @runtime_checkable
 class PrivateStorage(Protocol):
-    """What the door needs of a storage; the classes are in gateway.storages."""
+    """What the door needs of a storage, beside ``provider``; the classes are in gateway.storages.
+
+    ``provider`` is left out because isinstance() asks the instance for each member (Python 3.11), and would
+    build the signer, which needs the URLs and a key pair, wherever a storage is only looked at.
+    """
 
     url_mode: str
     default_ttl: timedelta | None
     max_ttl: timedelta | None
     inline_types: frozenset[str]
     on_short_credentials: str
-
-    @property
-    def provider(self) -> Provider: ...
 
     def object_key(self, name: str) -> str: ...
 
@@ -87,13 +88,10 @@ class Resource:
         field = cast("models.FileField", instance._meta.get_field(field_name))
         if key is None:
             key = getattr(instance, field.attname).name or ""
-        return cls(
-            storage_alias=alias_of(field.storage),
-            key=key,
-            model=field.model._meta.concrete_model,
-            pk=instance.pk,
-            field=field.attname,
-        )
+        model = cast("type[models.Model]", field.model._meta.concrete_model)
+        # Of an inherited field the row is the parent's, whose key need not be the child's.
+        pk = getattr(instance, cast("Any", model._meta.pk).attname)
+        return cls(storage_alias=alias_of(field.storage), key=key, model=model, pk=pk, field=field.attname)
 
     @classmethod
     def of_file(cls, file: File) -> Resource:
@@ -151,8 +149,10 @@ def alias_of(storage: Any) -> str:
     if isinstance(alias, str) and alias in storages.backends:
         return alias
     for name in storages.backends:
-        if storages[name] is storage or getattr(storage, "_wrapped", None) is storages[name]:
-            return name
+        # Another alias that cannot be built is not this one.
+        with suppress(Exception):
+            if storages[name] is storage or getattr(storage, "_wrapped", None) is storages[name]:
+                return name
     raise StorageUnavailable(
         f"a {type(storage).__name__} outside STORAGES needs the option alias, naming one of"
         f" {', '.join(sorted(storages.backends))}"
@@ -176,6 +176,8 @@ def parse_reference(reference: Any) -> Resource | None:
     """
     if not isinstance(reference, str) or len(reference) > MAX_REFERENCE_CHARACTERS:
         raise InvalidReference(f"a reference is at most {MAX_REFERENCE_CHARACTERS} characters of text")
+    if any("\ud800" <= character <= "\udfff" for character in reference):
+        raise InvalidReference("a reference holds a lone surrogate; only text that UTF-8 can encode")
     if _UUID.fullmatch(reference):
         # The row says in which storage; until it is read there is none to name.
         return Resource(storage_alias="", key=None, model=File, pk=uuid.UUID(reference))
@@ -184,20 +186,17 @@ def parse_reference(reference: Any) -> Resource | None:
         raise InvalidReference("a reference is a lower-case UUID or app_label.model:pk:field")
     app_label, model_name, pk_text, field_name = match.groups()
     try:
-        model = apps.get_model(app_label, model_name)
-        field = model._meta.get_field(field_name)
-        pk = model._meta.pk.to_python(pk_text)
-    except (LookupError, FieldDoesNotExist, ValidationError, ValueError):
-        return None
-    if not isinstance(field, models.FileField) or str(pk) != pk_text or not _fits(pk):
-        return None
-    try:
+        field = apps.get_model(app_label, model_name)._meta.get_field(field_name)
+        if not isinstance(field, models.FileField):
+            return None
+        model = cast("type[models.Model]", field.model._meta.concrete_model)
+        pk = cast("Any", model._meta.pk).to_python(pk_text)
+        if str(pk) != pk_text or not _fits(pk):
+            return None
         alias = alias_of(field.storage)
-    except StorageUnavailable:
+    except (LookupError, FieldDoesNotExist, ValidationError, ValueError, OverflowError, StorageUnavailable):
         return None
-    return Resource(
-        storage_alias=alias, key=None, model=field.model._meta.concrete_model, pk=pk, field=field.attname
-    )
+    return Resource(storage_alias=alias, key=None, model=model, pk=pk, field=field.attname)
 
 
 def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
@@ -223,6 +222,10 @@ def resolved(resource: Resource, row: models.Model) -> Resource | None:
         if resource.storage_alias not in ("", alias):
             return None
     else:
+        field = row._meta.get_field(resource.field)
+        # A name means an object of the field's own storage, whatever the resource was made with.
+        if not isinstance(field, models.FileField) or alias_of(field.storage) != resource.storage_alias:
+            return None
         alias, key = resource.storage_alias, str(getattr(row, resource.field) or "")
     if not key or (resource.key is not None and resource.key != key):
         return None

@@ -1,9 +1,27 @@
-"""The addresses of the standalone service: the gateway's own, files, health, log-in and the page."""
+"""The addresses of the standalone service: the gateway's own with its files, health, log-in and the page."""
 
 from __future__ import annotations
 
 from django.urls import include, path
 
+from gateway.api.health import healthz, readyz
+from gateway.api.mount import api_urls
+from gateway.api.page import log_in, log_out, page
+from gateway.delivery.local import data_plane
+from gateway.delivery.redirect import permalink
+
+# As gateway.urls, in the same namespace, so that everything is reversed alike.
+_gateway = [
+    *api_urls(files=True),
+    path("f/<path:reference>", permalink, name="permalink"),
+    path("local/<slug:alias>/<path:key>", data_plane, name="local"),
+]
+
 urlpatterns = [
-    path("", include("gateway.urls")),
+    path("", include((_gateway, "presign_gateway"))),
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+    path("log-in", log_in, name="login"),
+    path("log-out", log_out, name="logout"),
+    path("", page, name="page"),
 ]

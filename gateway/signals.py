@@ -7,6 +7,6 @@ from django.dispatch import Signal
 
 __all__ = ["access_refused", "link_issued"]
 
-# sender: the model class of the resource or None; issuance: the Issuance row
+# sender: the class Issuance; issuance: its row
 link_issued = Signal()
 access_refused = Signal()

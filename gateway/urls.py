@@ -1,13 +1,25 @@
-"""The gateway's addresses in a host project: links, the permalink, the local data plane; nothing else."""
+"""The gateway's addresses in a host project: links, the permalink, the local data plane; nothing else.
+
+Without django-ninja, which is the extra ``api``, there is no JSON API, and all the rest.
+"""
 
 from __future__ import annotations
 
-from django.http import HttpResponse
-from django.urls import path
+from importlib.util import find_spec
+
+from django.urls import URLPattern, URLResolver, path
+
+from gateway.delivery.local import data_plane
+from gateway.delivery.redirect import permalink
 
 app_name = "presign_gateway"
 
-urlpatterns = [
-    path("f/<path:reference>", lambda r, reference: HttpResponse(), name="permalink"),
-    path("local/<slug:alias>/<path:key>", lambda r, alias, key: HttpResponse(), name="local"),
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("f/<path:reference>", permalink, name="permalink"),
+    path("local/<slug:alias>/<path:key>", data_plane, name="local"),
 ]
+
+if find_spec("ninja") is not None:
+    from gateway.api.mount import api_urls
+
+    urlpatterns += api_urls(files=False)

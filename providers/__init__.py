@@ -5,6 +5,10 @@ Must not import Django, the gateway or an SDK.
 
 from __future__ import annotations
 
+from providers.aws_credentials import AWSCredentialChain
+from providers.azure import AzureCredentials, AzureProvider, SharedKey
+from providers.azure_delegation import ManagedIdentity, TokenCredential, UserDelegation
+from providers.cloudfront import CloudFrontKey, CloudFrontProvider, SignedCookies
 from providers.contract import ContractBroken, check_provider
 from providers.credentials import AWSCredentials, StaticCredentials
 from providers.disposition import clean_filename, content_disposition
@@ -21,6 +25,8 @@ from providers.errors import (
     ProviderError,
     UnsupportedOperation,
 )
+from providers.gcs import GCSCredentials, GCSProvider, HMACKey, ServiceAccountKey
+from providers.google_iam import AccessToken, GoogleCredentials, IAMSigner, MetadataServer, TokenSource
 from providers.keys import check_key, check_prefix
 from providers.local import LocalProvider, SecretKey, VerifiedLink
 from providers.s3 import S3Provider
@@ -37,14 +43,25 @@ from providers.types import (
 )
 
 __all__ = [
+    "AWSCredentialChain",
     "AWSCredentials",
+    "AccessToken",
+    "AzureCredentials",
+    "AzureProvider",
     "Capabilities",
     "Checksum",
+    "CloudFrontKey",
+    "CloudFrontProvider",
     "ContractBroken",
     "CredentialError",
     "CredentialsExpired",
     "CredentialsUnavailable",
     "Download",
+    "GCSCredentials",
+    "GCSProvider",
+    "GoogleCredentials",
+    "HMACKey",
+    "IAMSigner",
     "InvalidConfiguration",
     "InvalidInput",
     "InvalidKey",
@@ -52,17 +69,25 @@ __all__ = [
     "InvalidTTL",
     "LinkRefused",
     "LocalProvider",
+    "ManagedIdentity",
+    "MetadataServer",
     "Operation",
     "Provider",
     "ProviderError",
     "S3Provider",
     "SecretKey",
+    "ServiceAccountKey",
+    "SharedKey",
+    "SignedCookies",
     "SignedURL",
     "StaticCredentials",
+    "TokenCredential",
+    "TokenSource",
     "UnsupportedOperation",
     "Upload",
     "UploadForm",
     "UploadPart",
+    "UserDelegation",
     "VerifiedLink",
     "check_key",
     "check_prefix",

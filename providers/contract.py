@@ -6,6 +6,7 @@ Must need nothing but the provider: no pytest, no network, no knowledge of the s
 from __future__ import annotations
 
 import socket
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,7 +122,6 @@ def _binds_every_field(provider: Provider, now: datetime) -> None:
     variants: list[tuple[Download, timedelta, datetime]] = [
         (base, _TTL, now),
         (replace(base, key="a/c"), _TTL, now),
-        (replace(base, method="HEAD"), _TTL, now),
         (replace(base, filename="m.txt"), _TTL, now),
         (replace(base, disposition="inline"), _TTL, now),
         (replace(base, content_type="image/png"), _TTL, now),
@@ -129,6 +129,8 @@ def _binds_every_field(provider: Provider, now: datetime) -> None:
         (base, _TTL * 2, now),
         (base, _TTL, now + timedelta(seconds=1)),
     ]
+    if provider.capabilities.binds_method:
+        variants.append((replace(base, method="HEAD"), _TTL, now))
     _all_differ("binds_every_field", provider, [provider.sign(o, ttl=t, now=n) for o, t, n in variants])
 
 
@@ -158,9 +160,21 @@ def _binds_uploads_as_it_says(provider: Provider, now: datetime) -> None:
         if checksum.algorithm in capabilities.binds_checksum:
             variants.append(upload)
             variants.append(replace(base, checksum=replace(checksum, digest=bytes(len(checksum.digest)))))
+        elif checksum.algorithm in capabilities.sends_checksum:
+            _sends("binds_uploads_as_it_says", provider, upload, checksum, now)
         else:
             _refuses("binds_uploads_as_it_says", UnsupportedOperation, provider, upload, _TTL, now)
     _all_differ("binds_uploads_as_it_says", provider, [provider.sign(o, ttl=_TTL, now=now) for o in variants])
+
+
+def _binds_parts_as_it_says(provider: Provider, now: datetime) -> None:
+    """A link for one part of one upload is for no other, where the provider says so."""
+    capabilities = provider.capabilities
+    if UploadPart not in capabilities.operations or not capabilities.binds_part:
+        return
+    base = UploadPart("a/b", upload_id="id", number=1, size_bytes=7)
+    variants = [base, replace(base, key="a/c"), replace(base, number=2), replace(base, upload_id="other")]
+    _all_differ("binds_parts_as_it_says", provider, [provider.sign(o, ttl=_TTL, now=now) for o in variants])
 
 
 def _refuses_what_it_cannot_sign(provider: Provider, now: datetime) -> None:
@@ -212,6 +226,7 @@ _CLAUSES: tuple[Callable[[Provider, datetime], None], ...] = (
     _is_deterministic,
     _binds_every_field,
     _binds_uploads_as_it_says,
+    _binds_parts_as_it_says,
     _refuses_what_it_cannot_sign,
     _signs_many_as_one,
     _bounds_the_ttl,
@@ -237,6 +252,12 @@ def _all_differ(clause: str, provider: Provider, links: list[SignedURL]) -> None
     signatures = [dict(parse_qsl(urlsplit(link.url).query))[parameter] for link in links]
     if len(set(signatures)) != len(signatures):
         raise ContractBroken(clause, "two different requests have one signature")
+
+
+def _sends(clause: str, provider: Provider, upload: Upload, checksum: Checksum, now: datetime) -> None:
+    digest = b64encode(checksum.digest).decode()
+    if digest not in provider.sign(upload, ttl=_TTL, now=now).headers.values():
+        raise ContractBroken(clause, f"the client is not told to send its {checksum.algorithm}")
 
 
 def _refuses(clause: str, error: type[Exception], provider: Provider, operation: Any, ttl: Any, now: Any) -> None:

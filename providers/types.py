@@ -256,6 +256,10 @@ class Capabilities:
         signature_parameter: the query parameter without which a link of this store is unsigned.
         binds_size, binds_content_type, binds_checksum, binds_no_overwrite: what the store enforces
             for an :class:`Upload` because it is signed.
+        binds_method: a link for GET is refused for HEAD, and the other way round.
+        binds_part: a link for one part writes no other part, and nothing else.
+        sends_checksum: algorithms whose digest the client is told to send and the store then checks, though
+            no signature makes a client send it.
     """
 
     max_ttl: timedelta
@@ -266,6 +270,9 @@ class Capabilities:
     binds_content_type: bool
     binds_checksum: frozenset[str]
     binds_no_overwrite: bool
+    binds_method: bool = True
+    binds_part: bool = True
+    sends_checksum: frozenset[str] = frozenset()
 
 
 @runtime_checkable
@@ -301,7 +308,9 @@ def check_lifetime(ttl: timedelta, now: datetime, *, maximum: timedelta) -> tupl
     seconds = ttl.days * 86_400 + ttl.seconds
     if not 1 <= seconds <= maximum.total_seconds():
         raise InvalidTTL(f"ttl is {seconds} s; at least 1 s and at most {maximum.total_seconds():.0f} s")
-    return seconds, now.astimezone(UTC).replace(microsecond=0)
+    if now.tzinfo is not UTC:
+        now = now.astimezone(UTC)
+    return seconds, now.replace(microsecond=0) if now.microsecond else now
 
 
 def is_aware(value: object) -> bool:

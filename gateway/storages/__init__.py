@@ -42,6 +42,10 @@ class StorageByAlias:
     def __getattr__(self, name: str) -> Any:
         return getattr(storages[self.alias], name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied and pickled by the alias; __getattr__ would hand out the storage's own way.
+        return StorageByAlias, (self._alias,)
+
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         return "gateway.storages.StorageByAlias", [self.alias], {}
 

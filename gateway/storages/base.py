@@ -5,10 +5,10 @@ Must not sign, and must not ask a store whether a name is taken.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from datetime import timedelta
 from email.message import Message
+from email.utils import collapse_rfc2231_value
 from functools import partial
 from os import PathLike
 from typing import Any, ClassVar, Literal, cast
@@ -18,12 +18,13 @@ from django.core.exceptions import ImproperlyConfigured
 from gateway import links
 from gateway.errors import InvalidRequest
 from gateway.resources import Resource, alias_of
-from gateway.storages.minting import mint, safe_name
+from gateway.storages import StorageByAlias
+from gateway.storages.minting import MintedName, mint, safe_name
 from providers.disposition import Disposition
 from providers.keys import check_key
 from providers.types import Download, Provider
 
-__all__ = ["INLINE_TYPES", "PrivateStorageMixin", "seconds"]
+__all__ = ["INLINE_TYPES", "PrivateStorageMixin", "exact", "exact_directory", "seconds"]
 
 # What browsers show without running it. SVG, HTML and XML can hold scripts and are not among them.
 INLINE_TYPES = frozenset(
@@ -48,6 +49,7 @@ INLINE_TYPES = frozenset(
     }
 )
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+\-]+/[a-z0-9.+\-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL_PARAMETERS = ("ResponseContentDisposition", "ResponseContentType", "VersionId")
 
 
@@ -78,6 +80,8 @@ class PrivateStorageMixin:
     def __init__(self, **options: Any) -> None:
         own = {name: options.pop(name) for name in self.own_options if name in options}
         self.alias: str | None = own.pop("alias", None)
+        if self.alias is not None and not (isinstance(self.alias, str) and self.alias):
+            raise ImproperlyConfigured(f"alias is {self.alias!r}; a key of STORAGES")
         self.url_mode = _one_of("url_mode", own.pop("url_mode", "presigned"), ("presigned", "permalink"))
         self.default_ttl = seconds("default_ttl", own.pop("default_ttl", None))
         self.max_ttl = seconds("max_ttl", own.pop("max_ttl", None))
@@ -100,6 +104,10 @@ class PrivateStorageMixin:
         # A migration holds the alias alone: no option, and so no credential.
         return "gateway.storages.StorageByAlias", [alias_of(self)], {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Nor a pickle: a task's arguments lie in a broker.
+        return StorageByAlias, (alias_of(self),)
+
     # Names. The backends normalise; a permission checked on one spelling must not move another.
 
     def object_key(self, name: str) -> str:
@@ -109,7 +117,7 @@ class PrivateStorageMixin:
             InvalidKey: the name breaks the grammar.
         """
         location = str(getattr(self, "location", "")).strip("/")
-        name = _exact(name)
+        name = exact(name)
         return check_key(f"{location}/{name}") if location else name
 
     def get_valid_name(self, name: str) -> str:
@@ -117,9 +125,9 @@ class PrivateStorageMixin:
 
     def generate_filename(self, filename: str | PathLike[str]) -> str:
         """Clean the last segment, which is the uploader's; refuse directories, which are the server's."""
-        directory, name = posixpath.split(str(filename))
-        name = self.get_valid_name(name)
-        return check_key(f"{directory}/{name}" if directory else name)
+        directory, slash, name = str(filename).rpartition("/")
+        key = check_key(f"{directory}{slash}{self.get_valid_name(name)}")
+        return MintedName(key) if isinstance(filename, MintedName) else key
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         return mint(name, max_length)
@@ -143,30 +151,30 @@ class PrivateStorageMixin:
             AccessDenied, NoPrincipal, TTLTooLong: as :func:`gateway.links.issue`.
             InvalidRequest: a parameter or method that cannot keep its meaning.
         """
-        resource = Resource.of_key(alias_of(self), _exact(name))
+        resource = Resource.of_key(alias_of(self), exact(name))
         ttl = None if expire is None else seconds("expire", expire, error=InvalidRequest)
         return links.issue_once(resource, _download(parameters or {}, http_method), ttl=ttl).text
 
     # Every door into the backend, since it would look up another name than the one it was given.
 
     def open(self, name: str, mode: str = "rb") -> Any:
-        return super().open(_exact(name), mode)  # type: ignore[misc]
+        return super().open(exact(name), mode)  # type: ignore[misc]
 
     def delete(self, name: str) -> None:
-        super().delete(_exact(name))  # type: ignore[misc]
+        super().delete(exact(name))  # type: ignore[misc]
 
     def exists(self, name: str) -> bool:
-        return bool(super().exists(_exact(name)))  # type: ignore[misc]
+        return bool(super().exists(exact(name)))  # type: ignore[misc]
 
     def size(self, name: str) -> int:
-        return int(super().size(_exact(name)))  # type: ignore[misc]
+        return int(super().size(exact(name)))  # type: ignore[misc]
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:
-        listed: tuple[list[str], list[str]] = super().listdir(_exact(path) if path else path)  # type: ignore[misc]
+        listed: tuple[list[str], list[str]] = super().listdir(exact_directory(path))  # type: ignore[misc]
         return listed
 
     def get_modified_time(self, name: str) -> Any:
-        return super().get_modified_time(_exact(name))  # type: ignore[misc]
+        return super().get_modified_time(exact(name))  # type: ignore[misc]
 
 
 def seconds(name: str, value: Any, *, error: type[Exception] = ImproperlyConfigured) -> timedelta | None:
@@ -178,9 +186,14 @@ def seconds(name: str, value: Any, *, error: type[Exception] = ImproperlyConfigu
     return timedelta(seconds=value)
 
 
-def _exact(name: Any) -> str:
+def exact(name: Any) -> str:
     """Check a name as it is; a subclass of str, such as a template's safe text, counts by its characters."""
     return check_key(str.__str__(name) if isinstance(name, str) else name)
+
+
+def exact_directory(path: Any) -> str:
+    """Check the path of a listing: empty for the root, else a name, with one slash after it at most."""
+    return exact(path.removesuffix("/") if isinstance(path, str) else path) if path else ""
 
 
 def _download(parameters: dict[str, Any], http_method: str | None) -> Any:
@@ -200,18 +213,20 @@ def _download(parameters: dict[str, Any], http_method: str | None) -> Any:
     )
 
 
-def _parsed_disposition(header: str | None) -> tuple[Disposition | None, str | None]:
+def _parsed_disposition(header: Any) -> tuple[Disposition | None, str | None]:
     if header is None:
         return None, None
     message = Message()
-    try:
+    if isinstance(header, str) and not _CONTROL.search(header):
         message["Content-Disposition"] = header
-    except ValueError:
-        raise InvalidRequest("ResponseContentDisposition is not one header value") from None
     disposition = message.get_content_disposition()
-    if disposition not in ("inline", "attachment"):
+    parameters = (message.get_params([], "Content-Disposition") or [])[1:]
+    others = {name.lower() for name, _ in parameters} - {"filename", ""}
+    if disposition not in ("inline", "attachment") or others:
         raise InvalidRequest(f"ResponseContentDisposition is {header!r}; inline or attachment, with a file name")
-    return cast("Disposition", disposition), message.get_filename()
+    # filename* comes as a tuple, and goes before filename: https://www.rfc-editor.org/rfc/rfc6266#section-4.3
+    values = sorted((value for name, value in parameters if name), key=lambda value: isinstance(value, str))
+    return cast("Disposition", disposition), collapse_rfc2231_value(values[0]) if values else None
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +15,15 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
-from django.urls import get_script_prefix, reverse
+from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
+from django.utils.encoding import force_bytes
 
 from gateway.conf import conf
 from gateway.errors import ObjectExists
 from gateway.resources import alias_of
-from gateway.storages.base import PrivateStorageMixin
-from gateway.storages.files import open_beneath, remove_beneath, write_beneath
-from providers.keys import check_key
+from gateway.storages.base import PrivateStorageMixin, exact, exact_directory
+from gateway.storages.files import list_beneath, open_beneath, remove_beneath, write_beneath
+from providers.errors import InvalidConfiguration
 from providers.local import MIN_SECRET_BYTES, LocalProvider, SecretKey
 
 __all__ = ["PrivateFileSystemStorage"]
@@ -47,38 +48,74 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
 
     own_options = (*PrivateStorageMixin.own_options, "secret_keys")
 
-    def __init__(self, location: Any = None, base_url: Any = None, *args: Any, **options: Any) -> None:
-        names = ("file_permissions_mode", "directory_permissions_mode", "allow_overwrite")
-        options |= dict(zip(names, args, strict=False))
-        self._file_mode = options.get("file_permissions_mode") or FILE_MODE
-        self._directory_mode = options.get("directory_permissions_mode") or DIRECTORY_MODE
-        self._overwrite = bool(options.get("allow_overwrite", False))
+    def __init__(
+        self,
+        location: Any = None,
+        base_url: Any = None,
+        file_permissions_mode: int | None = None,
+        directory_permissions_mode: int | None = None,
+        allow_overwrite: bool = False,
+        **own: Any,
+    ) -> None:
         if base_url is not None:
             raise ImproperlyConfigured(f"base_url is {base_url!r}; links lead to where gateway.urls is included")
         if not location:
             raise ImproperlyConfigured("location is empty; a private directory of its own")
-        self._provider: tuple[Any, LocalProvider] | None = None
-        super().__init__(location=location, **options)
+        if unknown := set(own) - set(self.own_options):
+            raise ImproperlyConfigured(f"unknown options {sorted(unknown)} for {type(self).__name__}")
+        self._file_mode = _mode("file_permissions_mode", file_permissions_mode, FILE_MODE)
+        self._directory_mode = _mode("directory_permissions_mode", directory_permissions_mode, DIRECTORY_MODE)
+        self._overwrite = allow_overwrite
+        self._made: tuple[Any, LocalProvider] | None = None
+        super().__init__(
+            location=location,
+            file_permissions_mode=self._file_mode,
+            directory_permissions_mode=self._directory_mode,
+            allow_overwrite=allow_overwrite,
+            **own,
+        )
 
     def configure(self, own: dict[str, Any]) -> None:
-        self._secret_keys = own.get("secret_keys")
-        if self._secret_keys is not None:
-            _ring(self._secret_keys)
+        secret_keys = own.get("secret_keys")
+        self._secret_keys = None if secret_keys is None else _secrets(secret_keys)
 
     @property
     def provider(self) -> LocalProvider:
-        """The signer of this directory's links, made again when an address or a key changes."""
-        inputs = (conf(), get_script_prefix(), settings.SECRET_KEY, tuple(settings.SECRET_KEY_FALLBACKS))
-        if self._provider is None or self._provider[0] != inputs:
-            alias = alias_of(self)
-            path = reverse(DATA_PLANE, kwargs={"alias": alias, "key": "k"})[:-1]
-            ring = _ring(self._secret_keys or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS], alias)
-            provider = LocalProvider(base_url=conf().public_origin + path, secret_keys=ring)
-            self._provider = (inputs, provider)
-        return self._provider[1]
+        """The signer of this directory's links, made again when an address or a key changes.
+
+        Raises:
+            InvalidConfiguration: it cannot be built; the message says why, and shows no key.
+        """
+        keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+        inputs = (conf(), get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), keys)
+        made = self._made
+        if made is None or made[0] != inputs:
+            made = self._made = (inputs, self._make_provider())
+        return made[1]
+
+    def _make_provider(self) -> LocalProvider:
+        alias = alias_of(self)
+        try:
+            base_url = conf().public_origin + reverse(DATA_PLANE, kwargs={"alias": alias, "key": "k"})[:-1]
+        except NoReverseMatch:
+            raise InvalidConfiguration(
+                f"no URL leads to files of {alias!r}: include gateway.urls, and name the alias with letters,"
+                " digits, hyphens and underscores"
+            ) from None
+        keys = _project_secrets() if self._secret_keys is None else self._secret_keys
+        # Each alias has keys of its own, so that one's links are not another's.
+        label = f"presign-gateway local storage {alias}".encode()
+        ring = [SecretKey(hmac.digest(key.secret, label, "sha256"), key.not_after) for key in keys]
+        return LocalProvider(base_url=base_url, secret_keys=ring)
+
+    # Django's would be MEDIA_URL.
+    @property
+    def base_url(self) -> str:
+        """What the storage's links start with."""
+        return self.provider.base_url
 
     def path(self, name: str) -> str:
-        return super().path(check_key(name))
+        return super().path(exact(name))
 
     def _open(self, name: str, mode: str = "rb") -> File[Any]:
         if mode not in ("r", "rb", "rt"):
@@ -103,7 +140,7 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     def delete(self, name: str) -> None:
         if not name:
             raise ValueError("The name must be given to delete().")
-        remove_beneath(str(self.location), name)
+        remove_beneath(str(self.location), exact(name))
 
     def exists(self, name: str) -> bool:
         try:
@@ -115,15 +152,23 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     def size(self, name: str) -> int:
         return self._stat(name).st_size
 
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        return list_beneath(str(self.location), exact_directory(path))
+
+    def get_accessed_time(self, name: str) -> datetime:
+        return _moment(self._stat(name).st_atime)
+
+    def get_created_time(self, name: str) -> datetime:
+        return _moment(self._stat(name).st_ctime)
+
     def get_modified_time(self, name: str) -> datetime:
-        timestamp = self._stat(name).st_mtime
-        return datetime.fromtimestamp(timestamp, UTC if settings.USE_TZ else None)
+        return _moment(self._stat(name).st_mtime)
 
     def object_key(self, name: str) -> str:
-        return check_key(name)
+        return exact(name)
 
     def _stat(self, name: str) -> os.stat_result:
-        descriptor = open_beneath(str(self.location), name)
+        descriptor = open_beneath(str(self.location), exact(name))
         try:
             return os.fstat(descriptor)
         finally:
@@ -135,23 +180,46 @@ def _chunks(content: Any) -> Iterator[bytes]:
         yield chunk.encode() if isinstance(chunk, str) else chunk
 
 
-def _ring(secret_keys: Any, alias: str = "") -> list[SecretKey]:
-    """Read the option and derive each alias its own keys, so that one's links are not another's."""
-    if isinstance(secret_keys, (str, bytes, Mapping)) or not isinstance(secret_keys, Iterable):
+def _moment(timestamp: float) -> datetime:
+    return datetime.fromtimestamp(timestamp, UTC if settings.USE_TZ else None)
+
+
+def _mode(name: str, value: Any, default: int) -> int:
+    if value is None:
+        return default
+    if type(value) is not int or not 0 < value <= 0o7777:
+        raise ImproperlyConfigured(f"{name} is {value!r}; a number up to 0o7777, by default {default:#o}")
+    return value
+
+
+def _project_secrets() -> list[SecretKey]:
+    keys = [force_bytes(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
+    if short := [len(key) for key in keys if len(key) < MIN_SECRET_BYTES]:
+        raise InvalidConfiguration(
+            f"SECRET_KEY or one of SECRET_KEY_FALLBACKS is {min(short)} bytes; local links need at least"
+            f" {MIN_SECRET_BYTES}, or the option secret_keys"
+        )
+    return [SecretKey(key) for key in keys]
+
+
+def _secrets(secret_keys: Any) -> list[SecretKey]:
+    """Read the option. Messages show no value: these are secrets."""
+    if not isinstance(secret_keys, (list, tuple)) or not secret_keys:
         raise ImproperlyConfigured("secret_keys is not a list of texts or of {'secret': …, 'not_after': …}")
     ring = []
     for entry in secret_keys:
         given = entry if isinstance(entry, Mapping) else {"secret": entry}
         secret, not_after = given.get("secret"), given.get("not_after")
-        if isinstance(not_after, str):
-            not_after = datetime.fromisoformat(not_after)
-        # The values are not shown: they are secrets.
         if set(given) - {"secret", "not_after"} or not isinstance(secret, str):
             raise ImproperlyConfigured("secret_keys holds an entry that is neither text nor secret and not_after")
         if len(secret.encode()) < MIN_SECRET_BYTES:
             raise ImproperlyConfigured(
                 f"secret_keys holds a key of {len(secret.encode())} bytes; at least {MIN_SECRET_BYTES}"
             )
-        derived = hmac.digest(secret.encode(), f"presign-gateway local storage {alias}".encode(), "sha256")
-        ring.append(SecretKey(derived, not_after))
+        try:
+            if isinstance(not_after, str):
+                not_after = datetime.fromisoformat(not_after)
+            ring.append(SecretKey(secret.encode(), not_after))
+        except (ValueError, InvalidConfiguration) as error:
+            raise ImproperlyConfigured(f"not_after in secret_keys is not an aware time: {error}") from None
     return ring

@@ -21,11 +21,19 @@ from django.utils.deconstruct import deconstructible
 from providers.disposition import clean_filename
 from providers.keys import check_key
 
-__all__ = ["hashed_key", "mint", "per_owner", "random_key", "random_segment", "safe_name"]
+__all__ = ["MintedName", "hashed_key", "mint", "per_owner", "random_key", "random_segment", "safe_name"]
 
 MAX_NAME_BYTES = 60
 _RANDOM_BITS = 128
-_RANDOM_SEGMENT = re.compile(r"[a-z2-7]{26}")  # 128 bits in base32
+
+
+class MintedName(str):
+    """A name whose directory holds 128 random bits already.
+
+    Said by its type, since its text cannot tell: a directory of 26 letters looks like random ones.
+    """
+
+    __slots__ = ()
 
 
 def random_segment() -> str:
@@ -34,13 +42,15 @@ def random_segment() -> str:
 
 
 def safe_name(filename: str, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """Return a file name as the last segment of a key: letters, digits, ``-_.``, cut with its extension kept.
+    """Return a file name as the last segment of a key: letters, marks, digits, ``-_.``, cut before its extension.
 
     Args:
         max_bytes: of UTF-8, at least 8.
     """
     name = unicodedata.normalize("NFC", clean_filename(filename))
-    name = re.sub(r"[^\w.\-]+", "_", name)
+    # Marks stay with their letters: without them no name in Hindi, Thai or vocalised Arabic can be read.
+    name = "".join(c if c in "-._" or unicodedata.category(c)[0] in "LMN" else " " for c in name)
+    name = re.sub(" +", "_", name)
     stem, dot, extension = name.rpartition(".")
     if not dot or len(extension.encode()) >= max_bytes // 2:
         stem, dot, extension = name, "", ""
@@ -53,17 +63,18 @@ def safe_name(filename: str, max_bytes: int = MAX_NAME_BYTES) -> str:
 def mint(name: str, max_length: int | None = None) -> str:
     """Return a key of this name that nobody can guess and that no save will make again.
 
-    Directories are kept; where none of them is 128 random bits, one is added. Without directories the key is
-    ``uploads/<yyyy>/<mm>/<128 random bits>/<safe name>``.
+    Directories are kept, and 128 random bits added, unless the name is a :class:`MintedName`, which has them.
+    Without directories the key is ``uploads/<yyyy>/<mm>/<128 random bits>/<safe name>``.
 
     Raises:
         InvalidKey: the directories break the grammar of keys.
         SuspiciousFileOperation: ``max_length`` leaves no room for the name.
     """
-    directory, filename = posixpath.split(name)
-    if not directory:
+    # Not posixpath.split(), which makes one slash of two.
+    directory, slash, filename = name.rpartition("/")
+    if not slash:
         directory = _dated("uploads")
-    if not any(_RANDOM_SEGMENT.fullmatch(segment) for segment in directory.split("/")):
+    if not isinstance(name, MintedName):
         directory = f"{directory}/{random_segment()}"
     room = MAX_NAME_BYTES if max_length is None else min(MAX_NAME_BYTES, max_length - len(directory) - 1)
     if room < 8:
@@ -75,7 +86,7 @@ def mint(name: str, max_length: int | None = None) -> str:
 
 def random_key(instance: Any, filename: str) -> str:
     """``upload_to``: ``uploads/<yyyy>/<mm>/<128 random bits>/<safe name>``."""
-    return f"{_dated('uploads')}/{random_segment()}/{safe_name(filename)}"
+    return MintedName(f"{_dated('uploads')}/{random_segment()}/{safe_name(filename)}")
 
 
 def hashed_key(instance: Any, filename: str) -> str:
@@ -84,8 +95,10 @@ def hashed_key(instance: Any, filename: str) -> str:
     For names that say too much: keys stand in access logs and in links.
     """
     extension = posixpath.splitext(safe_name(filename))[1]
-    digest = salted_hmac("gateway.storages.minting", filename, algorithm="sha256").hexdigest()[:32]
-    return f"{_dated('uploads')}/{random_segment()}/{digest}{extension}"
+    # A name that is no UTF-8 has a hash, too.
+    spelt = filename.encode(errors="backslashreplace")
+    digest = salted_hmac("gateway.storages.minting", spelt, algorithm="sha256").hexdigest()[:32]
+    return MintedName(f"{_dated('uploads')}/{random_segment()}/{digest}{extension}")
 
 
 @deconstructible
@@ -94,6 +107,9 @@ class per_owner:  # noqa: N801  (used as a callable: upload_to=per_owner("author
 
     Args:
         path: attribute path from the row to its owner, ``author`` or ``project__owner``.
+
+    Raises:
+        ValueError: when a file is saved, and the row has no saved owner.
     """
 
     def __init__(self, path: str) -> None:
@@ -102,10 +118,11 @@ class per_owner:  # noqa: N801  (used as a callable: upload_to=per_owner("author
     def __call__(self, instance: Any, filename: str) -> str:
         owner = instance
         for name in self.path.split("__"):
-            owner = getattr(owner, name)
-        if owner.pk is None:
-            raise ValueError(f"{self.path} is not saved yet; its primary key is part of the name")
-        return f"uploads/{owner.pk}/{random_segment()}/{safe_name(filename)}"
+            # An empty relation on the way is no AttributeError, which frameworks swallow.
+            owner = None if owner is None else getattr(owner, name)
+        if owner is None or owner.pk is None:
+            raise ValueError(f"{self.path} is empty or not saved; its primary key is part of the name")
+        return MintedName(f"uploads/{owner.pk}/{random_segment()}/{safe_name(filename)}")
 
 
 def _dated(prefix: str) -> str:

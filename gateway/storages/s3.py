@@ -5,26 +5,50 @@ Must not let the environment move a link, and never makes an unsigned one.
 
 from __future__ import annotations
 
+import io
+import os
+import re
+import threading
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
+import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from django.core.exceptions import ImproperlyConfigured
+from django.core.files.base import ContentFile
 from storages.backends.s3 import S3Storage
-from storages.utils import setting
+from storages.utils import lookup_env, setting
 
 from gateway.errors import ObjectExists
-from gateway.storages.base import PrivateStorageMixin, seconds
+from gateway.storages.base import PrivateStorageMixin, exact, seconds
 from providers.credentials import StaticCredentials
 from providers.errors import InvalidConfiguration
+from providers.keys import key_error
 from providers.s3 import AddressingStyle, S3Provider
 
 __all__ = ["PrivateS3Storage"]
 
 _PUBLIC_ACLS = frozenset({"public-read", "public-read-write", "authenticated-read"})
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html#specifying-grantee-predefined-groups
+_PUBLIC_GROUPS = re.compile("groups/global/(AllUsers|AuthenticatedUsers)")
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
+# Where django-storages looks.
+_ACCESS_KEY_VARIABLES = ["AWS_S3_ACCESS_KEY_ID", "AWS_ACCESS_KEY_ID"]
+_TOKEN_VARIABLES = ["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]
 _COMPATIBLE_REGION = "us-east-1"  # what boto3 signs for where a compatible store was given no region
+
+_connecting = threading.Lock()
+
+
+def _forget_lock() -> None:
+    # A thread of the parent process may hold it, and is not here to let go.
+    global _connecting
+    _connecting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
 
 
 class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
@@ -54,15 +78,22 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
             raise ImproperlyConfigured(problem)
         if self.querystring_expire is not None:
             self.default_ttl = seconds("querystring_expire", self.querystring_expire)
+        if self.endpoint_url and not self.region_name:  # type: ignore[has-type]
+            # Said here, or AWS_DEFAULT_REGION would say it for the bytes and not for the links.
+            self.region_name = _COMPATIBLE_REGION
+        self.security_token: str | None = self._own_token(self.security_token)
         given: Config = self.client_config  # type: ignore[has-type]
+        # django-storages does not use its own option where it was given a client_config.
+        self._style = self.addressing_style or (given.s3 or {}).get("addressing_style")
         self.client_config = given.merge(
             Config(
                 # AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_S3 must not send private bytes elsewhere.
                 ignore_configured_endpoint_urls=True,
                 signature_version="s3v4",
-                s3={**(given.s3 or {}), "addressing_style": self._addressing_style},
+                s3={**(given.s3 or {}), "addressing_style": self._addressing_style(self.endpoint_url)},
             )
         )
+        self._connected: tuple[int, Any] | None = None
 
     @cached_property
     def provider(self) -> S3Provider:
@@ -74,47 +105,92 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
         if not (self.access_key and self.secret_key):
             raise InvalidConfiguration("access_key and secret_key are empty; links need a key pair to sign with")
         endpoint_url = self.public_endpoint_url or self.endpoint_url
-        region = self.region_name or (_COMPATIBLE_REGION if endpoint_url else None)
-        if region is None:
+        if not self.region_name:
             raise InvalidConfiguration("region_name is empty; links are signed for the bucket's own region")
         return S3Provider(
             bucket=self.bucket_name,
-            region=region,
+            region=self.region_name,
             credentials=StaticCredentials(self.access_key, self.secret_key, self.security_token or None),
             endpoint_url=endpoint_url,
-            addressing_style=self._addressing_style,
+            addressing_style=self._addressing_style(endpoint_url),
         )
 
     @property
     def connection(self) -> Any:
+        """The SDK's connection: one for all threads, for it takes 0.1 s to make; a new one after a fork."""
+        connected = self._connected
+        if connected is None or connected[0] != os.getpid():
+            with _connecting:
+                connected = self._connected
+                if connected is None or connected[0] != os.getpid():
+                    connected = self._connected = (os.getpid(), self._connect())
+        return connected[1]
+
+    @property
+    def bucket(self) -> Any:
+        # django-storages keeps one for good, with the sockets of the process that it was made in.
+        return self.connection.Bucket(self.bucket_name)
+
+    def _connect(self) -> Any:
+        self._connections = threading.local()
         connection = super().connection
-        if not self.file_overwrite and getattr(self._connections, "guarded", None) is not connection:
+        if not self.file_overwrite:
             # upload_fileobj() takes no IfNoneMatch, so it is added where every write passes.
             events = connection.meta.client.meta.events
             for operation in ("PutObject", "CompleteMultipartUpload"):
                 events.register(f"provide-client-params.s3.{operation}", _create_only)
-            self._connections.guarded = connection
         return connection
 
-    @property
-    def _addressing_style(self) -> AddressingStyle:
-        if self.addressing_style in ("virtual", "path"):
-            return cast("AddressingStyle", self.addressing_style)
+    def _create_session(self) -> Any:
+        if not self.access_key:
+            return super()._create_session()
+        # AWS_PROFILE would bring settings of another account, or an error where there is no such profile.
+        session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+        return boto3.Session(
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            aws_session_token=self.security_token,
+            botocore_session=session,
+        )
+
+    def _addressing_style(self, endpoint_url: str | None) -> AddressingStyle:
+        if self._style in ("virtual", "path"):
+            return cast("AddressingStyle", self._style)
         # As boto3 does where nothing is said: compatible stores seldom have a host for each bucket.
-        return "path" if self.endpoint_url else "virtual"
+        return "path" if endpoint_url else "virtual"
+
+    def _own_token(self, token: str | None) -> str | None:
+        # The environment's token belongs to the environment's key, and makes any other one's links invalid.
+        if token == lookup_env(_TOKEN_VARIABLES) and self.access_key != lookup_env(_ACCESS_KEY_VARIABLES):
+            return None
+        return token
 
     def _problem(self) -> str | None:
-        acl = self.default_acl or self.object_parameters.get("ACL")
+        # What object_parameters say is what a write sends; default_acl is only asked where they are silent.
+        acl = self.object_parameters.get("ACL") or self.default_acl
         if not self.bucket_name:
             return "bucket_name is empty; the bucket that links are signed for"
         if not self.querystring_auth:
             return "querystring_auth is False; a private storage makes no unsigned link"
         if acl in _PUBLIC_ACLS:
             return f"the ACL is {acl!r}; a private storage writes no public object"
-        if self.custom_domain or self.cloudfront_signer:
+        if any(_PUBLIC_GROUPS.search(str(value)) for value in self.object_parameters.values()):
+            return "object_parameters grant to everybody; a private storage writes no public object"
+        if self.custom_domain:
             return "custom_domain is set; S3 signs for its own hosts and for public_endpoint_url alone"
-        if self.signature_version not in (None, "s3v4"):
-            return f"signature_version is {self.signature_version!r}; s3v4, no other link can be held to an age"
+        if self.cloudfront_signer:
+            return "a CloudFront key is set; S3 signs for its own hosts and for public_endpoint_url alone"
+        if self.session_profile:
+            return "session_profile is set; links are signed with access_key and secret_key"
+        if not isinstance(self.client_config, Config):
+            return f"client_config is of type {type(self.client_config).__name__}; botocore.config.Config"
+        for version in (self.signature_version, self.client_config.signature_version):
+            if version not in (None, "s3v4"):
+                return f"signature_version is {version!r}; s3v4, no other link can be held to an age"
+        if self.addressing_style not in (None, "auto", "path", "virtual"):
+            return f"addressing_style is {self.addressing_style!r}; auto, path or virtual"
+        if problem := key_error(f"{self.location.strip('/')}/k".lstrip("/")):
+            return f"location is {self.location!r}; its {problem}"
         if not self.use_ssl and not self.endpoint_url:
             return "use_ssl is False; Amazon S3 is spoken to over https alone"
         if self.querystring_expire is not None and self.default_ttl is not None:
@@ -125,8 +201,12 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
         return self.object_key(name) if name else super()._normalize_name(name)
 
     def _save(self, name: str, content: Any) -> str:
+        if isinstance(getattr(content, "file", None), io.TextIOBase):
+            # The SDK counts a text by its characters, and would cut it short by the bytes that are more.
+            content.seek(0)
+            content = ContentFile(content.read().encode(), name=content.name)
         try:
-            return str(super()._save(name, content))
+            return str(super()._save(exact(name), content))
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") in _TAKEN:
                 raise ObjectExists(f"the key {name!r} is taken; nothing was overwritten") from error

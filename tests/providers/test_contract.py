@@ -157,6 +157,14 @@ class SignsAnyDigest(Wrapper):
         return super().sign(operation, ttl=ttl, now=now)
 
 
+class SaysItSendsAnyDigest(SignsAnyDigest):
+    def __init__(self, good: Provider) -> None:
+        super().__init__(good)
+        # All of them: a digest that is neither bound nor sent would break the clause in another way.
+        every = frozenset({"crc32", "crc32c", "crc64nvme", "md5", "sha1"})
+        self.capabilities = replace(good.capabilities, sends_checksum=every)
+
+
 class RefusesWithAnotherError(Wrapper):
     def sign(self, operation: Operation, *, ttl: timedelta, now: datetime) -> Any:
         try:
@@ -483,6 +491,9 @@ BROKEN: dict[str, tuple[str, Callable[[Provider], Any], str]] = {
     },
     "one-checksum-for-all": ("local", asks(constant_checksum), "binds_uploads_as_it_says"),
     "drops-a-digest-it-cannot-bind": ("local", SignsAnyDigest, "binds_uploads_as_it_says"),
+    "sends-no-digest-it-says-it-sends": ("local", SaysItSendsAnyDigest, "binds_uploads_as_it_says"),
+    "ignores-the-part": ("s3-virtual", asks(only(UploadPart, number=1)), "binds_parts_as_it_says"),
+    "ignores-the-upload": ("s3-path", asks(only(UploadPart, upload_id="id")), "binds_parts_as_it_says"),
     "signs-what-it-does-not-support": ("local", SignsForms, "refuses_what_it_cannot_sign"),
     "signs-what-is-no-operation": ("s3-virtual", SignsImpostors, "refuses_what_it_cannot_sign"),
     "drops-the-last-of-many": ("s3-virtual", DropsTheLast, "signs_many_as_one"),

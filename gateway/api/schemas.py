@@ -1,0 +1,231 @@
+"""The shapes of the contract: what a client may send, and what it gets, as the OpenAPI document shows them.
+
+Requests are checked against them; answers are built right by the routers, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = [
+    "MAX_FILENAME_CHARACTERS",
+    "BatchRequest",
+    "BatchResults",
+    "FileInfo",
+    "FilePage",
+    "FileQuery",
+    "FileUpdate",
+    "Link",
+    "LinkItem",
+    "LinkRequest",
+    "Problem",
+    "ServiceInfo",
+]
+
+MAX_FILENAME_CHARACTERS = 255
+MAX_PAGE_FILES = 100
+
+
+class Strict(BaseModel):
+    """Nothing is converted, and nothing unknown is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Reference = Annotated[
+    str,
+    Field(
+        description="Names a file: a UUID, or app_label.model:pk:field for a private field of the project.",
+        examples=["0b9f2c1e-6f0e-4d57-9d0c-2f4f8f1f7a10", "library.book:7:scan"],
+    ),
+]
+Filename = Annotated[
+    str,
+    Field(
+        max_length=MAX_FILENAME_CHARACTERS,
+        description="What browsers save under: directories and characters with a meaning are taken out, and"
+        " at most 150 characters are kept.",
+    ),
+]
+Seconds = Annotated[int, Field(ge=1, description="Whole seconds; the smallest of all limits where none is given.")]
+
+
+# What is sent.
+
+
+class LinkItem(Strict):
+    """One file to link to."""
+
+    file: Reference
+    disposition: Literal["inline", "attachment"] | None = Field(
+        None, description="inline is granted only for types that browsers show without running them."
+    )
+    filename: Filename | None = None
+    method: Literal["GET", "HEAD"] = "GET"
+
+
+class LinkRequest(LinkItem):
+    """One file to link to, and for how long."""
+
+    ttl_seconds: Seconds | None = None
+
+
+class BatchRequest(Strict):
+    """Files to link to, and for how long; BATCH_LIMIT of them at most."""
+
+    items: Annotated[list[LinkItem], Field(min_length=1)]
+    ttl_seconds: Seconds | None = None
+
+
+class FileUpdate(Strict):
+    """What can be changed of a file."""
+
+    filename: Annotated[Filename, Field(min_length=1)]
+
+
+def _number(text: str) -> int:
+    # int() would take signs, spaces, underscores and the digits of other scripts.
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError("digits alone")
+    return int(text)
+
+
+class FileQuery(Strict):
+    """Which files to list, newest first."""
+
+    cursor: str = Field("", max_length=200, description="next_cursor of the page before.")
+    limit: Annotated[int, BeforeValidator(_number)] = Field(
+        50, ge=1, le=MAX_PAGE_FILES, description="The most files of a page."
+    )
+    q: str = Field("", max_length=100, description="Part of the file name, in any case.")
+    state: Literal["ready", "deleting", "deleted"] = Field(
+        "ready", description="Only ready files can be linked, and only what can be linked is listed."
+    )
+
+
+# What is answered.
+
+
+class Link(Strict):
+    """A presigned URL: whoever holds it has the file until it expires."""
+
+    file: str = Field(description="The reference that was sent.")
+    url: str
+    method: Literal["GET", "HEAD"]
+    headers: dict[str, str] = Field(description="To be sent unchanged.")
+    expires_at: datetime
+    expires_in: int = Field(ge=0, description="Whole seconds that are left, rounded up; expires_at is exact.")
+    filename: str
+    content_type: str
+    size: int | None = Field(description="Bytes, where the gateway knows them.")
+    id: str = Field(description="Names the link in the audit.")
+    limited_by: str | None = Field(
+        description="What made the life shorter than was asked or is usual: max_ttl, storage, store, policy,"
+        " token, request (the session), code or credential."
+    )
+
+
+class ItemProblem(Strict):
+    """Why one item of a batch has no link."""
+
+    code: str
+    status: int
+    title: str
+
+
+class BatchResult(Strict):
+    """One item of a batch: either a link or an error."""
+
+    file: str
+    link: Link | None
+    error: ItemProblem | None
+
+
+class BatchSummary(Strict):
+    """How many of a batch got a link."""
+
+    requested: int
+    issued: int
+    refused: int
+
+
+class BatchResults(Strict):
+    """One entry for each item, in order."""
+
+    results: list[BatchResult]
+    summary: BatchSummary
+
+
+class FileInfo(Strict):
+    """A file of the service."""
+
+    id: UUID
+    filename: str
+    content_type: str
+    size: int = Field(description="Bytes.")
+    state: Literal["ready"]
+    created_at: datetime
+    permalink: str = Field(description="The stable URL that decides when it is followed, and then redirects.")
+
+
+class FilePage(Strict):
+    """A page of files; the last one has no next_cursor."""
+
+    items: list[FileInfo]
+    next_cursor: str | None
+
+
+class Limits(Strict):
+    """What the service grants at most."""
+
+    default_ttl_seconds: int
+    max_ttl_seconds: int
+    batch_items: int
+    body_bytes: int
+    batch_body_bytes: int
+    upload_bytes: int | None = Field(description="null where files are not uploaded here.")
+
+
+class StorageCapabilities(Strict):
+    """What a signature of this storage can promise."""
+
+    max_ttl_seconds: int
+    offline: bool = Field(description="Signing never opens a connection.")
+    operations: list[str]
+    binds_size: bool
+    binds_content_type: bool
+    binds_checksum: list[str]
+    binds_no_overwrite: bool
+
+
+class StorageInfo(Strict):
+    """One private storage."""
+
+    default_ttl_seconds: int
+    max_ttl_seconds: int
+    url_mode: Literal["presigned", "permalink"]
+    capabilities: StorageCapabilities | None = Field(description="null while the storage cannot sign.")
+
+
+class ServiceInfo(Strict):
+    """Limits, storages by alias, and the version."""
+
+    version: str
+    limits: Limits
+    storages: dict[str, StorageInfo]
+    file_storage: str | None = Field(description="Alias of the service's own files; null where it keeps none.")
+
+
+class Problem(Strict):
+    """RFC 9457 problem details. ``code`` is stable."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    code: str
+    detail: str

@@ -1,0 +1,146 @@
+"""Who sends a request to the JSON API: each authenticator looks for its own kind of credential.
+
+Must not decide about a file, and must not read what the request asks for.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from datetime import timedelta
+from typing import Any, Protocol
+
+from django.db import InterfaceError, OperationalError, router
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import timezone
+
+from gateway.conf import conf, resolve
+from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated
+from gateway.models import ApiToken
+
+# How a user and a session become a principal is said once, there.
+from gateway.principals import Principal, _of_user, ambient_lease, bind_principal
+
+__all__ = ["ApiTokenAuthenticator", "Authenticator", "SessionAuthenticator", "authenticate"]
+
+_TOKEN = re.compile(rf"{ApiToken.PREFIX}[A-Za-z0-9_\-]{{43}}")  # 256 bits in base64
+_USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+
+class Authenticator(Protocol):
+    """Recognises one kind of credential; named by dotted path in ``GATEWAY["AUTHENTICATORS"]``.
+
+    Attributes:
+        reads_authorization: what proves the identity is the Authorization header. One that no such
+            authenticator accepts is refused, whatever else the request carries.
+    """
+
+    reads_authorization: bool
+
+    def authenticate(self, request: HttpRequest) -> Principal | None:
+        """Return who it is; None where the request has no credential of this kind.
+
+        Raises:
+            NotAuthenticated: it has one, and it does not hold.
+        """
+        ...
+
+
+def authenticate(request: HttpRequest) -> Principal:
+    """Return the one identity that a request proves, and make it the one that asks.
+
+    Raises:
+        NotAuthenticated: none, one that fails, or two that differ.
+        CSRFFailed: a session alone, on an unsafe method, without the token of its pages.
+        DatabaseUnavailable: tokens or sessions cannot be read.
+    """
+    try:
+        principal = _one_identity(request)
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailable("tokens and sessions cannot be read") from error
+    if ambient_lease() is not None:
+        bind_principal(principal)
+    return principal
+
+
+class ApiTokenAuthenticator:
+    """``Authorization: Bearer pgw_…``, looked up by digest together with its user."""
+
+    reads_authorization = True
+
+    def authenticate(self, request: HttpRequest) -> Principal | None:
+        scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer" or not text.startswith(ApiToken.PREFIX):
+            return None
+        if not _TOKEN.fullmatch(text):
+            raise NotAuthenticated("this is not the form of a token")
+        tokens: Any = ApiToken.objects.using(router.db_for_write(ApiToken))
+        try:
+            token = tokens.select_related("user").get(digest=ApiToken.digest_of(text))
+        except ApiToken.DoesNotExist:
+            raise NotAuthenticated("there is no such token") from None
+        now = timezone.now()
+        if token.expires_at <= now:
+            raise NotAuthenticated("the token has expired")
+        if token.last_used_at is None or token.last_used_at <= now - _USE_IS_NOTED_EVERY:
+            tokens.filter(pk=token.pk).update(last_used_at=now)
+        return Principal(
+            kind="user", user=token.user, token=token, request=request, authority_ends_at=token.expires_at
+        )
+
+
+class SessionAuthenticator:
+    """Django's session; on unsafe methods with the CSRF token in its header.
+
+    Beside an Authorization header the session proves nothing, and so needs no token: a request of another
+    site can carry the cookie, but not the header.
+    """
+
+    reads_authorization = False
+
+    def authenticate(self, request: HttpRequest) -> Principal | None:
+        user = getattr(request, "user", None)
+        if user is None or not user.is_authenticated or not user.is_active:
+            return None
+        if "HTTP_AUTHORIZATION" not in request.META:
+            _check_csrf(request)
+        return _of_user(request, user)
+
+
+def _one_identity(request: HttpRequest) -> Principal:
+    found: Principal | None = None
+    header_is_accepted = "HTTP_AUTHORIZATION" not in request.META
+    for path in conf().authenticators:
+        authenticator: Authenticator = resolve(path)
+        principal = authenticator.authenticate(request)
+        if principal is None:
+            continue
+        if found is not None and found.id != principal.id:
+            raise NotAuthenticated("the request proves two identities that differ")
+        found = found or principal
+        header_is_accepted |= authenticator.reads_authorization
+    if found is None or not header_is_accepted:
+        raise NotAuthenticated("no credential was accepted")
+    if not found.is_active:
+        raise NotAuthenticated("the user is not active")
+    return found
+
+
+class _CSRFCheck(CsrfViewMiddleware):
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        return reason
+
+
+def _check_csrf(request: HttpRequest) -> None:
+    """Ask Django's own check, about the header alone.
+
+    Django would look for a form field first, and so parse the whole upload of a request that may be forged.
+    """
+    headers_only: Any = copy.copy(request)
+    headers_only._post = QueryDict()
+    check = _CSRFCheck(lambda _: HttpResponse())
+    check.process_request(headers_only)
+    reason: Any = check.process_view(headers_only, None, (), {})  # type: ignore[arg-type]
+    if reason is not None:
+        raise CSRFFailed(str(reason))

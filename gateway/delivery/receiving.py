@@ -1,0 +1,153 @@
+"""Takes the one object that an upload link is for: this type, this size, these bytes, or nothing.
+
+Must not hold a body in memory, and must not let anything be seen of a body that is not wholly on the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, UnreadablePostError
+from django.http.response import HttpResponseBase
+
+from gateway.delivery.conditional import Validators, precondition
+from gateway.delivery.responses import CHUNK_BYTES, EVERYWHERE, NO_STORE, TextResponse, words
+from gateway.storages.files import open_beneath, store_beneath
+from gateway.storages.filesystem import PrivateFileSystemStorage
+from providers.errors import InvalidKey
+from providers.types import Upload
+
+__all__ = ["receive"]
+
+logger = logging.getLogger(__name__)
+
+_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upload) -> HttpResponseBase:
+    """Store the body, or say what is wrong with it; the caller has verified the link.
+
+    Raises:
+        OSError: the disk fails, or its files cannot be reached.
+    """
+    response = _receive(request, storage, upload)
+    if response.status_code not in (201, 411, 413):
+        _drain(request, upload.size_bytes)
+    return response
+
+
+def _receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upload) -> HttpResponseBase:
+    refusal = _refusal_of_headers(request, upload)
+    if refusal is not None:
+        return words(request, *refusal)
+    root = str(storage.location)
+    try:
+        current = _current(root, upload.key)
+        taken = current is not None and not upload.overwrite
+        if taken or precondition(request.headers, current, reading=False) is not None:
+            return words(request, 412, "There is a file of this name, or another one than was expected.")
+        status = store_beneath(
+            root,
+            upload.key,
+            _body(request, upload),
+            # A client may ask for more caution than its link does; then it holds to the last moment, too.
+            overwrite=upload.overwrite and request.headers.get("If-None-Match") != "*",
+            file_mode=storage._file_mode,
+            directory_mode=storage._directory_mode,
+        )
+    except BadRequest as error:
+        return words(request, 400, str(error))
+    except InvalidKey:
+        return words(request, 400, "Nothing can be stored under this name.")
+    except FileExistsError:
+        return words(request, 412, "There is a file of this name, or another one than was expected.")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return words(request, 409, "A file and a directory cannot have one name.")
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        logger.error("an upload found no room: %s", errno.errorcode[error.errno])
+        return words(request, 507, "There is no room for this file.")
+    etag = Validators.of(status, now=_now()).etag
+    return TextResponse(request, "", status=201, headers=EVERYWHERE | NO_STORE | {"ETag": etag})
+
+
+def _refusal_of_headers(request: HttpRequest, upload: Upload) -> tuple[int, str] | None:
+    """Hold what the client declares to what was signed, before a byte of the body is read."""
+    if request.META.get("CONTENT_TYPE", "") != upload.content_type:
+        return 415, "The Content-Type is not the one that the link is for."
+    if "Content-Encoding" in request.headers:
+        return 415, "A Content-Encoding would be lost."
+    if "Content-Range" in request.headers:
+        # https://www.rfc-editor.org/rfc/rfc9110#section-14.5
+        return 400, "A part of a file cannot be stored."
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if not length:
+        return 411, "The Content-Length is missing."
+    if not _DIGITS.fullmatch(length) or int(length) < upload.size_bytes:
+        return 400, "The Content-Length is not the one that the link is for."
+    if int(length) > upload.size_bytes:
+        return 413, "The Content-Length is more than the link is for."
+    if upload.checksum is not None:
+        # https://www.rfc-editor.org/rfc/rfc9530#section-2
+        signed = f"sha-256=:{b64encode(upload.checksum.digest).decode()}:"
+        if request.headers.get("Content-Digest", signed) != signed:
+            return 400, "The Content-Digest is not the one that the link is for."
+    return None
+
+
+def _body(request: HttpRequest, upload: Upload) -> Iterator[bytes]:
+    """Read the body as it comes; one that is short, long or other than was signed ends in BadRequest."""
+    digest = hashlib.sha256()
+    left_bytes = upload.size_bytes
+    while left_bytes:
+        chunk = _read(request, min(CHUNK_BYTES, left_bytes))
+        if not chunk:
+            raise BadRequest("The body ended too early.")
+        left_bytes -= len(chunk)
+        if upload.checksum is not None:
+            digest.update(chunk)
+        yield chunk
+    if _read(request, 1):
+        raise BadRequest("The body is longer than it said.")
+    if upload.checksum is not None and digest.digest() != upload.checksum.digest:
+        raise BadRequest("The body is not the one that the link is for.")
+
+
+def _drain(request: HttpRequest, size_bytes: int) -> None:
+    """Read what is left of a body, or the client is cut off while it sends and never hears why."""
+    with suppress(BadRequest):
+        while size_bytes > 0 and (chunk := _read(request, min(CHUNK_BYTES, size_bytes))):
+            size_bytes -= len(chunk)
+
+
+def _read(request: HttpRequest, size_bytes: int) -> bytes:
+    try:
+        return request.read(size_bytes)
+    except UnreadablePostError:
+        raise BadRequest("The body ended too early.") from None
+
+
+def _current(root: str, key: str) -> Validators | None:
+    try:
+        descriptor = open_beneath(root, key)
+    except FileNotFoundError:
+        return None
+    try:
+        return Validators.of(os.fstat(descriptor), now=_now())
+    finally:
+        os.close(descriptor)
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())

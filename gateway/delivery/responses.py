@@ -1,0 +1,177 @@
+"""Responses of the data plane: the bytes of one open file, or a few words, and never a cookie.
+
+Must not hold a file in memory, nor keep it open once its response is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from http.cookies import SimpleCookie
+from typing import Any
+
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+
+__all__ = [
+    "CHUNK_BYTES",
+    "EVERYWHERE",
+    "NO_STORE",
+    "SANDBOX",
+    "BodilessResponse",
+    "FileBytesResponse",
+    "FileHeadersResponse",
+    "TextResponse",
+    "TruncatedFile",
+    "words",
+]
+
+CHUNK_BYTES = 64 * 2**10  # 64 KiB
+
+EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # Pages of the same site, on whichever of its hosts, show these files; another site's pages do not, even
+    # if a link has leaked to them. Following a link is no matter of this header.
+    "Cross-Origin-Resource-Policy": "same-site",
+}
+# Nothing that is not the file itself is kept by anybody.
+NO_STORE = {"Cache-Control": "no-store"}
+# Whatever it is, it runs nothing here and has the origin of nobody.
+SANDBOX = "sandbox; default-src 'none'"
+
+
+class TruncatedFile(OSError):
+    """The file became shorter while it was sent; the server cuts the connection, so that the client sees it."""
+
+
+class _NoCookies:
+    """Takes cookies from middleware and drops them: a link is no session, and a cache may hold its answer.
+
+    Sessions that are saved on every request would otherwise send theirs along (as in CVE-2024-26144).
+    """
+
+    @property
+    def cookies(self) -> SimpleCookie:
+        return SimpleCookie()
+
+    @cookies.setter
+    def cookies(self, value: SimpleCookie) -> None:
+        return
+
+    def set_cookie(self, *args: Any, **kwargs: Any) -> None:
+        return
+
+
+class TextResponse(_NoCookies, HttpResponse):
+    """A few words of plain text; their length alone in answer to HEAD."""
+
+    def __init__(self, request: HttpRequest, text: str, *, status: int, headers: dict[str, str]) -> None:
+        body = text.encode()
+        # Not every server drops the body for us.
+        super().__init__(b"" if request.method == "HEAD" else body, status=status, headers=headers)
+        self.headers["Content-Type"] = "text/plain; charset=utf-8"
+        self.headers["Content-Length"] = str(len(body))
+        # Django reports 5xx with the whole request, whose query is a link. What is wrong was logged without it.
+        self._has_been_logged = status >= 500
+
+
+class BodilessResponse(StreamingHttpResponse):
+    """An answer without a body whose headers are sent as they are.
+
+    CommonMiddleware states the length of what it can see, and an answer to HEAD, or a 304, is not empty: it is
+    about something that is not sent.
+    """
+
+    def __init__(self, request: HttpRequest, *, status: int = 200, headers: dict[str, str]) -> None:
+        super().__init__(_nothing_async() if isinstance(request, ASGIRequest) else (), status=status)
+        del self.headers["Content-Type"]
+        for name, value in headers.items():
+            self.headers[name] = value
+
+
+class FileHeadersResponse(_NoCookies, BodilessResponse):
+    """All of a file but its bytes, in answer to HEAD and to a client that has them already."""
+
+
+class FileBytesResponse(_NoCookies, StreamingHttpResponse):
+    """Some or all of a file, read as the client takes it, in chunks of 64 KiB.
+
+    Args:
+        descriptor: of a regular file; closed with the response, however that ends.
+        span: the bytes to send.
+    """
+
+    def __init__(
+        self, request: HttpRequest, descriptor: int, span: range, *, status: int, headers: dict[str, str]
+    ) -> None:
+        self._file = _OpenFile(descriptor, span)
+        # An iterator of the other kind would be read to its end, and held, before the first byte is sent.
+        chunks: Any = _read_async(self._file) if isinstance(request, ASGIRequest) else _read(self._file)
+        super().__init__(chunks, status=status, headers=headers)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in super().__aiter__():
+                yield chunk
+        finally:
+            # Where the body or the server's send() raises, Django's ASGI handler closes no response.
+            self._file.close()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def words(request: HttpRequest, status: int, text: str, headers: dict[str, str] | None = None) -> TextResponse:
+    """Answer in a few words, with the headers that every answer of the data plane has."""
+    everywhere = EVERYWHERE | NO_STORE | {"Content-Security-Policy": SANDBOX}
+    return TextResponse(request, text + "\n", status=status, headers=everywhere | (headers or {}))
+
+
+class _OpenFile:
+    """Reads a span of one file. May be closed by another thread, which waits for a read that is under way.
+
+    Without that, the descriptor's number could be somebody else's by the time it is read.
+    """
+
+    def __init__(self, descriptor: int, span: range) -> None:
+        self._lock = threading.Lock()
+        self._file = os.fdopen(descriptor, "rb", buffering=0)
+        self._file.seek(span.start)
+        self._left_bytes = len(span)
+
+    def read(self) -> bytes:
+        with self._lock:
+            if not self._left_bytes:
+                return b""
+            chunk = self._file.read(min(CHUNK_BYTES, self._left_bytes))
+            if not chunk:
+                raise TruncatedFile(f"{self._left_bytes} bytes were still to be sent when the file ended")
+            self._left_bytes -= len(chunk)
+            return chunk
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+    def __del__(self) -> None:
+        # Nor does it close the response of a view that returns when its client is gone.
+        self._file.close()
+
+
+def _read(file: _OpenFile) -> Iterator[bytes]:
+    while chunk := file.read():
+        yield chunk
+
+
+async def _read_async(file: _OpenFile) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read):
+        yield chunk
+
+
+async def _nothing_async() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,40 @@
+"""A process that makes the database of the servers: two users, their tokens, and a file of the first.
+
+Run as ``python -m tests.gateway.delivery.populate``; prints what the test needs as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.utils import timezone
+
+    from gateway.models import ApiToken, File
+
+    call_command("migrate", verbosity=0)
+    users = [get_user_model().objects.create_user(name) for name in ("alice", "bob")]
+    file = File.objects.create(
+        owner=users[0],
+        storage_alias="private",
+        key="uploads/permalink.pdf",
+        filename="Überblick.pdf",
+        content_type="application/pdf",
+        size_bytes=9,
+    )
+    tokens = [
+        ApiToken.mint(user=user, name="t", scopes=["Download"], expires_at=timezone.now() + timedelta(hours=1))[1]
+        for user in users
+    ]
+    print(json.dumps({"file": str(file.pk), "key": file.key, "tokens": tokens}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

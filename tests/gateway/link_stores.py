@@ -1,0 +1,166 @@
+"""Real stores for the suite of fetched links: one small adapter each, so that another store is one more.
+
+An adapter puts and reads bytes past the gateway, and says what its store is known not to enforce; it must not
+sign.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+from django.core.files.storage import storages
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+
+from providers.types import SignedURL
+from tests.emulators.process import LOOPBACK
+from tests.emulators.s3 import Response, send
+from tests.verifiers.sigv4 import Identity, verify_post, verify_presigned
+
+
+class Store(ABC):
+    """A store that links are fetched from.
+
+    Attributes:
+        alias: its key in ``STORAGES``.
+        options: what stands there.
+        signature: the query parameter that holds the signature.
+        expiry: the query parameter that a holder would like to raise.
+        checksum: an algorithm that the store holds the bytes to.
+        lacks: what the store is known not to do, by the names that the suite uses.
+    """
+
+    alias: str
+    backend = "gateway.storages.PrivateS3Storage"
+    options: dict[str, Any]
+    signature = "X-Amz-Signature"
+    expiry = "X-Amz-Expires"
+    checksum = "md5"
+    lacks: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def put(self, key: str, content: bytes) -> None:
+        """Store an object past the gateway."""
+
+    @abstractmethod
+    def get(self, key: str) -> tuple[bytes, str] | None:
+        """Read an object and its type past the gateway; None where there is none."""
+
+    def send(
+        self, url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Response:
+        """Send one request exactly as it is."""
+        return send(url, method=method, headers=headers, body=body)
+
+    @abstractmethod
+    def judge(self, link: SignedURL, *, size_bytes: int | None = None) -> None:
+        """Hold a link to its specification, more strictly than the store does."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what the adapter started."""
+
+
+class S3Store(Store):
+    """A bucket of an S3 emulator, with a location, so that the prefix stands in every link."""
+
+    LOCATION = "tenant 1/files"
+
+    def __init__(self, alias: str, server: Any, lacks: frozenset[str] = frozenset()) -> None:
+        self.alias = alias
+        self.lacks = lacks
+        self.bucket = server.create_bucket(f"links-{secrets.token_hex(6)}")
+        self.client = server.client()
+        self.region = server.region
+        self.identities = {server.access_key_id: Identity(server.secret_access_key)}
+        self.options = {
+            "bucket_name": self.bucket,
+            "region_name": server.region,
+            "endpoint_url": server.endpoint_url,
+            "access_key": server.access_key_id,
+            "secret_key": server.secret_access_key,
+            "location": self.LOCATION,
+        }
+
+    def key(self, key: str) -> str:
+        return f"{self.LOCATION}/{key}"
+
+    def put(self, key: str, content: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=self.key(key), Body=content)
+
+    def get(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=self.key(key))
+        except ClientError:
+            return None
+        return answer["Body"].read(), answer["ContentType"]
+
+    def judge(self, link: SignedURL, *, size_bytes: int | None = None) -> None:
+        now = datetime.now(UTC)
+        if link.fields:
+            assert size_bytes is not None
+            verified = verify_post(
+                fields=link.fields, bucket=self.bucket, identities=self.identities, region=self.region, now=now,
+                content_length=size_bytes,
+            )  # fmt: skip
+        else:
+            verified = verify_presigned(
+                method=link.method, url=link.url, headers=link.headers, identities=self.identities,
+                region=self.region, now=now, body_length=size_bytes,
+            )  # fmt: skip
+            assert verified.path.startswith(f"/{self.bucket}/{self.LOCATION}/")
+        assert verified.expires_at == link.expires_at
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class LocalStore(Store):
+    """A directory, served by the gateway's own data plane through the whole Django stack over HTTP."""
+
+    alias = "local"
+    backend = "gateway.storages.PrivateFileSystemStorage"
+    signature = "signature"
+    expiry = "expires"
+    checksum = "sha256"
+    lacks = frozenset({"form", "parts", "conditional header in the signature"})
+
+    def __init__(self, root: Path) -> None:
+        self.options = {"location": root}
+        self._server = ThreadedWSGIServer((LOOPBACK, 0), _QuietHandler)
+        self._server.set_app(WSGIHandler())
+        self.public_url = f"http://{LOOPBACK}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def put(self, key: str, content: bytes) -> None:
+        path = Path(storages[self.alias].path(key))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    def get(self, key: str) -> tuple[bytes, str] | None:
+        path = Path(storages[self.alias].path(key))
+        return (path.read_bytes(), "") if path.exists() else None
+
+    def judge(self, link: SignedURL, *, size_bytes: int | None = None) -> None:
+        assert link.url.startswith(f"{self.public_url}/local/local/")
+        assert urlsplit(link.url).query.count("signature=") == 1
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _QuietHandler(WSGIRequestHandler):
+    # Its line would hold the whole link.
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        return
