@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 
+from gateway import throttling
 from gateway.conf import conf, resolve
 from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated
 from gateway.models import ApiToken
@@ -53,10 +54,19 @@ def authenticate(request: HttpRequest) -> Principal:
     Raises:
         NotAuthenticated: none, one that fails, or two that differ.
         CSRFFailed: a session alone, on an unsafe method, without the token of its pages.
+        TooManyRequests: its Authorization header, or others from its address, have failed too often.
         DatabaseUnavailable: tokens or sessions cannot be read.
     """
+    # Sessions are not counted: nobody guesses one, and who is logged in need not suffer for a neighbour.
+    has_header = "HTTP_AUTHORIZATION" in request.META
+    if has_header:
+        throttling.check_failures(request)
     try:
         principal = _one_identity(request)
+    except NotAuthenticated:
+        if has_header:
+            throttling.count_failure(request)
+        raise
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable("tokens and sessions cannot be read") from error
     if ambient_lease() is not None:

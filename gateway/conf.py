@@ -43,6 +43,14 @@ class Conf:
         audit_database: alias of the connection that audit rows are written through; None is the router's.
         delete_grace: seconds between the deletion of a row and of its object.
         max_upload_bytes: the largest file that the form-data upload takes.
+        jwt_issuers: ``{issuer: {"audience": …, "algorithms": […], …}}``, whose JSON web tokens
+            ``gateway.contrib.jwt.JWTAuthenticator`` takes.
+        failed_logins_per_minute: after so many failed authentications of an address or a credential the JSON API
+            answers 429 until the minute is over; 0 is no limit.
+        trusted_proxies: how many proxies of one's own a request passes, each of which adds to X-Forwarded-For;
+            0 takes the address of the connection. At most 10.
+        links_per_minute: the most links that the JSON API issues to one principal; a batch counts its items. None
+            is no limit.
     """
 
     default_ttl: timedelta = timedelta(seconds=300)
@@ -62,6 +70,10 @@ class Conf:
     audit_database: str | None = None
     delete_grace: timedelta = timedelta(hours=24)
     max_upload_bytes: int = 100 * 2**20
+    jwt_issuers: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    failed_logins_per_minute: int = 30
+    trusted_proxies: int = 0
+    links_per_minute: int | None = None
 
     @property
     def public_origin(self) -> str:
@@ -70,7 +82,13 @@ class Conf:
 
 
 _SECONDS = {"default_ttl": (1, _MAX_TTL_SECONDS), "max_ttl": (1, _MAX_TTL_SECONDS), "delete_grace": (0, None)}
-_NUMBERS = {"batch_limit": (1, 10_000), "warn_unprefetched": (0, None), "max_upload_bytes": (1, None)}
+_NUMBERS = {
+    "batch_limit": (1, 10_000),
+    "warn_unprefetched": (0, None),
+    "max_upload_bytes": (1, None),
+    "failed_logins_per_minute": (0, None),
+    "trusted_proxies": (0, 10),
+}
 
 
 @lru_cache(maxsize=1)
@@ -95,6 +113,11 @@ def conf() -> Conf:
             f"GATEWAY['DEFAULT_TTL'] is {result.default_ttl.total_seconds():.0f} s;"
             f" at most MAX_TTL, {result.max_ttl.total_seconds():.0f} s"
         )
+    if result.links_per_minute is not None and result.links_per_minute < result.batch_limit:
+        # A full batch would be told to come back later for ever.
+        raise ImproperlyConfigured(
+            f"GATEWAY['LINKS_PER_MINUTE'] is {result.links_per_minute}; at least BATCH_LIMIT, {result.batch_limit}"
+        )
     return result
 
 
@@ -107,7 +130,9 @@ def _checked(key: str, name: str, value: Any) -> Any:
             raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; {bound}")
         return timedelta(seconds=value) if name in _SECONDS else value
     if not _CHECKS[name][0](value):
-        raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; {_CHECKS[name][1]}")
+        # An issuer may have a secret, which is not shown.
+        given = f"of type {type(value).__name__}" if name == "jwt_issuers" else repr(value)
+        raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {given}; {_CHECKS[name][1]}")
     return tuple(value) if name == "authenticators" else value
 
 
@@ -121,6 +146,15 @@ def _is_optional_text(value: Any) -> bool:
 
 def _are_paths(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_text, value))
+
+
+def _is_optional_count(value: Any) -> bool:
+    return value is None or (type(value) is int and value > 0)
+
+
+def _are_issuers(value: Any) -> bool:
+    # What each of them is, is looked at where tokens are read.
+    return isinstance(value, Mapping) and all(map(_is_text, value))
 
 
 def _is_policy(value: Any) -> bool:
@@ -148,6 +182,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "authenticators": (_are_paths, "a list of dotted paths"),
     "tenant": (_is_optional_text, "a dotted path or None"),
     "audit_database": (_is_optional_text, "an alias of DATABASES or None"),
+    "jwt_issuers": (_are_issuers, "a dict of issuer and dict"),
+    "links_per_minute": (_is_optional_count, "a whole number from 1, or None"),
 }
 
 

@@ -20,6 +20,7 @@ A client may read the class's fixed ``title``; keys, reasons and names stay in a
     ├── MethodNotAllowed                        not on this address
     ├── KeyNotMinted (also ValueError)          a name that no storage made for this field
     ├── ObjectExists (also FileExistsError)     the key is taken; nothing was overwritten
+    ├── TooManyRequests                         failed too often, or over a quota; says when to come back
     └── Unavailable                             something needed to decide, record or sign is missing
         ├── AuditUnavailable                    the record could not be committed, so no link leaves
         ├── DatabaseUnavailable                 the permission data cannot be read
@@ -54,6 +55,7 @@ __all__ = [
     "StorageUnavailable",
     "SyncOnly",
     "TTLTooLong",
+    "TooManyRequests",
     "Unavailable",
     "UnsafeLink",
     "UnsupportedMediaType",
@@ -198,6 +200,18 @@ class ObjectExists(GatewayError, FileExistsError):
     code = "object_exists"
     status = 409
     title = "The key is taken."
+
+
+class TooManyRequests(GatewayError):
+    """Come back when the minute is over: ``retry_after_seconds`` goes into the Retry-After header."""
+
+    code = "too_many_requests"
+    status = 429
+    title = "There were too many requests of this kind; wait before the next."
+
+    def __init__(self, reason: str = "", *, retry_after_seconds: int = 60) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(GatewayError):

@@ -74,9 +74,6 @@ class PrivateFieldFile(FieldFile):
         except AccessDenied as denied:
             denied.silent_variable_failure = sys._getframe(1).f_code is _TEMPLATE_LOOKUP
             raise
-        except AttributeError as error:
-            # Frameworks read one as "there is no such thing", and show nothing in its place.
-            raise StorageUnavailable("a link could not be made for a reason that nobody foresaw") from error
 
     @property
     def permalink(self) -> str:
@@ -182,7 +179,7 @@ class PrivateFieldFile(FieldFile):
 
     def _remember_minted(self, name: str) -> None:
         if isinstance(self.field, PrivateFileField):
-            self.field.remember(self.instance, _OwnName(name, minted=True))
+            self.field.remember(self.instance, _OwnName(name))
 
     def _resource(self) -> Resource:
         self._require_file()  # type: ignore[attr-defined]
@@ -203,12 +200,10 @@ class _OwnName:
     """A name that an instance may be saved with. Copies of the instance share it.
 
     Attributes:
-        minted: made for this instance; one that was read from a row stays with that row.
-        pk: the row that holds the name; None while a minted one is in no row yet.
+        pk: the row that the name stays with; None for one that was made for this instance, and is in no row yet.
     """
 
     name: str
-    minted: bool = False
     pk: Any = None
 
     def __deepcopy__(self, memo: Any) -> _OwnName:
@@ -230,7 +225,7 @@ class PrivateFileDescriptor(FileDescriptor):
         if isinstance(value, FieldFile) and value.instance is not instance and value._committed:  # type: ignore[attr-defined]
             # refresh_from_db() and deferred loading copy from a second instance of the row.
             own = _own_names(value.instance).get(self.field.attname)
-            if own is not None and own.name == value.name and own.pk == self.field.pk_of(instance) is not None:
+            if own is not None and own.pk == self.field.pk_of(instance) is not None:
                 self.field.remember(instance, own)
             value = value.name
         super().__set__(instance, value)
@@ -301,9 +296,7 @@ class PrivateFileField(models.FileField):
         file = super().pre_save(model_instance, add)
         if not file:
             return file
-        own = self.check_own(file)
-        if add and not own.minted:
-            raise _not_minted(self, file.name)
+        self.check_own(file)
         return _CheckedName(file.name)
 
     def get_db_prep_save(self, value: Any, connection: Any) -> Any:
@@ -316,8 +309,8 @@ class PrivateFileField(models.FileField):
 
     # What an instance knows of its names. Each change makes a new mapping, since copies share the old one.
 
-    def check_own(self, file: Any) -> _OwnName:
-        """Return what is known of a name.
+    def check_own(self, file: Any) -> None:
+        """Hold a file to the name that its instance may have.
 
         Raises:
             KeyNotMinted: neither was it made for this instance, nor did it come with this row.
@@ -325,12 +318,11 @@ class PrivateFileField(models.FileField):
         own = _own_names(file.instance).get(self.attname)
         if own is None or own.name != file.name or own.pk not in (None, self.pk_of(file.instance)):
             raise _not_minted(self, file.name)
-        return own
 
     def remember(self, instance: models.Model, own: _OwnName) -> None:
         """Let an instance be saved with a name, and note that it has it in its hands."""
         instance.__dict__[_OWN_NAMES] = {**_own_names(instance), self.attname: own}
-        self.hold(instance, self.held_by(instance) | {own.name} if own.minted else frozenset({own.name}))
+        self.hold(instance, self.held_by(instance) | {own.name})
 
     def hold(self, instance: models.Model, names: frozenset[str]) -> None:
         """Note which names an instance may have to let go of."""

@@ -162,7 +162,6 @@ class _Ask:
     issued: IssuedURL | None = field(default=None, repr=False)
 
     def refuse(self, reason: str, error: GatewayError | None = None) -> None:
-        self.issued = None
         self.refusal = Refusal(
             resource=self.resource, error=error or AccessDenied(reason, self.resource), reason=reason
         )
@@ -263,6 +262,7 @@ def issue_many(
         lease.request._cache_update_cache = False  # type: ignore[attr-defined]
     answers: list[IssuedURL | Refusal] = []
     for ask in asks:
+        # A refusal may come after the link was made, when another of the same storage turned out odd.
         answer = ask.refusal or ask.issued
         assert answer is not None
         answers.append(answer)

@@ -17,7 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.utils import timezone
 
-__all__ = ["ApiToken", "File", "Issuance", "ObjectDeletion"]
+__all__ = ["ApiToken", "ExternalIdentity", "File", "Issuance", "ObjectDeletion"]
 
 
 class FileState(models.TextChoices):
@@ -188,3 +188,22 @@ class ObjectDeletion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.storage_alias}: {self.key}"
+
+
+class ExternalIdentity(models.Model):
+    """Whom an issuer of JSON web tokens means by a subject. Without a row the subject is nobody here."""
+
+    id = models.BigAutoField(primary_key=True)
+    issuer = models.CharField(max_length=255)
+    subject = models.CharField(max_length=255)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "external identities"
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="gateway_external_identity")]
+
+    def __str__(self) -> str:
+        return f"{self.subject} of {self.issuer}"

@@ -205,13 +205,9 @@ def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
     model, field = wanted[0].model, wanted[0].field
     assert model is not None
     rows = model._base_manager.using(router.db_for_write(model))
-    if len(wanted) == 1:
-        only = wanted[0]
-        rows = rows.filter(pk=only.pk)
-        if only.key is not None:
-            rows = rows.filter(**{field or "key": only.key})
-    else:
-        rows = rows.filter(pk__in={resource.pk for resource in wanted})
+    rows = rows.filter(pk__in={resource.pk for resource in wanted if _could_be(model, resource.pk)})
+    if len(wanted) == 1 and wanted[0].key is not None:
+        rows = rows.filter(**{field or "key": wanted[0].key})
     return rows.filter(state=FileState.READY) if model is File else rows
 
 
@@ -251,6 +247,14 @@ def facts_of_name(filename: str) -> Facts:
     content_type, encoding = _TYPES.guess_type(filename)
     # report.csv.gz is no CSV: the encoding is part of what is stored.
     return Facts(filename=filename, content_type=None if encoding else content_type)
+
+
+def _could_be(model: type[models.Model], pk: Any) -> bool:
+    """Tell whether a column could hold what an instance says its primary key is."""
+    try:
+        return _fits(cast("Any", model._meta.pk).to_python(pk))
+    except (ValidationError, ValueError, TypeError, OverflowError):
+        return False
 
 
 def _fits(pk: Any) -> bool:

@@ -59,7 +59,10 @@ class StaticCredentials:
 
 @runtime_checkable
 class AWSCredentials(Protocol):
-    """A source of key pairs. ``current`` may refresh first, so that ``needed`` from ``now`` is covered."""
+    """A source of key pairs. ``current`` may refresh first, so that ``needed`` from ``now`` is covered.
+
+    One that may open a connection for it says so with an attribute ``offline`` that is False.
+    """
 
     def current(self, *, now: datetime, needed: timedelta) -> StaticCredentials: ...
 

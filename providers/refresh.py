@@ -93,12 +93,13 @@ class Breaker:
         self._probe_at = 0.0
 
 
-class _Flight:
-    """One fetch under way."""
+class _Flight(Generic[T]):
+    """One fetch under way, and in the end what it brought."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.ended = threading.Event()
+        self.value: T | None = None
 
 
 class Refresher(Generic[T]):
@@ -128,7 +129,7 @@ class Refresher(Generic[T]):
         self._breaker = Breaker()
         self._repeat_at = 0.0
         self._asked_seconds = 0.0
-        self._flight: _Flight | None = None
+        self._flight: _Flight[T] | None = None
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         after_fork(self._reset)
@@ -154,10 +155,12 @@ class Refresher(Generic[T]):
             until = flight.started + WAIT_SECONDS
             until = until if deadline is None else min(until, deadline)
             flight.ended.wait(max(0.0, until - time.monotonic()))
+            if flight.value is not None:
+                return flight.value
         value, problem = self._value, self._problem
         if value is not None:
-            fetched = problem is None and (flight is None or flight.ended.is_set())
-            if fetched or self._seconds_left(value, now) >= self._useful_seconds:
+            fresh = flight is None and problem is None  # it is short, and so would be another
+            if fresh or self._seconds_left(value, now) >= self._useful_seconds:
                 return value
         raise self._unavailable(problem) from problem
 
@@ -168,7 +171,7 @@ class Refresher(Generic[T]):
                 self._value = None
                 self._repeat_at = 0.0
 
-    def _launch(self, now: datetime, needed_seconds: float) -> _Flight | None:
+    def _launch(self, now: datetime, needed_seconds: float) -> _Flight[T] | None:
         """Return the fetch under way, a new one, or None while it is too early for another."""
         with self._lock:
             flight = self._flight
@@ -190,7 +193,7 @@ class Refresher(Generic[T]):
             self._land(flight, error)
         return flight
 
-    def _gives_up(self, flight: _Flight) -> bool:
+    def _gives_up(self, flight: _Flight[T]) -> bool:
         stuck = time.monotonic() - flight.started >= STUCK_SECONDS
         if not stuck or sum(thread.is_alive() for thread in self._threads) > MAX_STUCK:
             return False
@@ -198,7 +201,7 @@ class Refresher(Generic[T]):
         self._breaker.failed()
         return True
 
-    def _run(self, flight: _Flight, now: datetime, needed_seconds: float) -> None:
+    def _run(self, flight: _Flight[T], now: datetime, needed_seconds: float) -> None:
         try:
             value = self._fetch(now, needed_seconds)
             left = self._seconds_left(value, now)
@@ -209,12 +212,12 @@ class Refresher(Generic[T]):
             return
         with self._lock:
             least, most = _REPEAT_SECONDS
-            self._value = value
+            self._value = flight.value = value
             self._repeat_at = time.monotonic() + min(most, max(least, left / 10))
             self._asked_seconds = max(self._asked_seconds, needed_seconds)
         self._land(flight, None)
 
-    def _land(self, flight: _Flight, problem: BaseException | None) -> None:
+    def _land(self, flight: _Flight[T], problem: BaseException | None) -> None:
         with self._lock:
             given_up = self._flight is not flight
             if not given_up:

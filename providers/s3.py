@@ -11,6 +11,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, assert_never
 from urllib.parse import SplitResult, urlsplit
@@ -157,6 +158,8 @@ class S3Provider:
         self._host = netloc.removesuffix(default_port)
         self._host_header = f"host:{self._host}\n"
         self._last_moment: _Moment | None = None
+        if not getattr(credentials, "offline", True):
+            self.capabilities = replace(self.capabilities, offline=False)
 
     def __repr__(self) -> str:
         return f"<S3Provider {self.base_url} {self.region}>"

@@ -33,4 +33,5 @@ STORAGES = {
     },
 }
 
-GATEWAY = GATEWAY | {"PUBLIC_URL": "http://testserver"}
+# All tests come from one address, and most of them are refused: limits are tested where they are set.
+GATEWAY = GATEWAY | {"PUBLIC_URL": "http://testserver", "FAILED_LOGINS_PER_MINUTE": 0}

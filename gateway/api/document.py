@@ -57,7 +57,11 @@ def complete(document: dict[str, Any]) -> None:
     _, definitions = models_json_schema([(schema, "validation") for schema in _REQUESTS], ref_template=_REF)
     document["components"]["schemas"].update(definitions["$defs"])
     document["components"]["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer", "description": "An API token."},
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API token, or a JSON web token where the service takes them.",
+        },
         "session": {
             "type": "apiKey",
             "in": "cookie",

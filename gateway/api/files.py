@@ -41,7 +41,7 @@ router = Router(tags=["files"])
     url_name="create_file",
     operation_id="create_file",
     summary="Upload a file",
-    response={201: FileInfo} | problems(400, 401, 403, 404, 413, 415, 500, 503),
+    response={201: FileInfo} | problems(400, 401, 403, 404, 413, 415, 429, 500, 503),
     openapi_extra=upload_body(),
 )
 def create_file(request: HttpRequest) -> HttpResponse:
@@ -57,7 +57,7 @@ def create_file(request: HttpRequest) -> HttpResponse:
     url_name="list_files",
     operation_id="list_files",
     summary="List files",
-    response={200: FilePage} | problems(400, 401, 500, 503),
+    response={200: FilePage} | problems(400, 401, 429, 500, 503),
     openapi_extra=query(FileQuery),
 )
 def list_files(request: HttpRequest) -> HttpResponse:
@@ -76,7 +76,7 @@ def list_files(request: HttpRequest) -> HttpResponse:
     url_name="read_file",
     operation_id="read_file",
     summary="Look a file up",
-    response={200: FileInfo} | problems(400, 401, 404, 500, 503),
+    response={200: FileInfo} | problems(400, 401, 404, 429, 500, 503),
 )
 def read_file(request: HttpRequest, file_id: str) -> HttpResponse:
     """Show what is known of a file that one may download."""
@@ -89,7 +89,7 @@ def read_file(request: HttpRequest, file_id: str) -> HttpResponse:
     url_name="update_file",
     operation_id="update_file",
     summary="Rename a file",
-    response={200: FileInfo} | problems(400, 401, 403, 404, 413, 415, 500, 503),
+    response={200: FileInfo} | problems(400, 401, 403, 404, 413, 415, 429, 500, 503),
     openapi_extra=json_body(FileUpdate),
 )
 def update_file(request: HttpRequest, file_id: str) -> HttpResponse:
@@ -105,7 +105,7 @@ def update_file(request: HttpRequest, file_id: str) -> HttpResponse:
     url_name="delete_file",
     operation_id="delete_file",
     summary="Delete a file",
-    response={204: None} | problems(400, 401, 403, 404, 500, 503),
+    response={204: None} | problems(400, 401, 403, 404, 429, 500, 503),
 )
 def delete_file(request: HttpRequest, file_id: str) -> HttpResponse:
     """Delete a file for good. Needs the delete permission; the object goes after the commit."""

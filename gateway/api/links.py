@@ -15,7 +15,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
-from gateway import links
+from gateway import links, throttling
 from gateway.api.document import json_body, problems
 from gateway.api.identity import principal_of
 from gateway.api.parsing import MAX_BODY_BYTES, read_json, refuse_query, shortened
@@ -46,7 +46,7 @@ router = Router(tags=["links"])
     url_name="create_link",
     operation_id="create_link",
     summary="Link to one file",
-    response={201: Link} | problems(400, 401, 403, 404, 413, 415, 500, 503),
+    response={201: Link} | problems(400, 401, 403, 404, 413, 415, 429, 500, 503),
     openapi_extra=json_body(LinkRequest),
 )
 def create_link(request: HttpRequest) -> HttpResponse:
@@ -54,7 +54,9 @@ def create_link(request: HttpRequest) -> HttpResponse:
     refuse_query(request)
     asked = read_json(request, LinkRequest)
     ttl = _ttl(asked.ttl_seconds)
-    issued = links.issue(principal_of(request), _named(asked.file), _download(asked), ttl=ttl)
+    principal = principal_of(request)
+    throttling.spend_links(principal.id, 1)
+    issued = links.issue(principal, _named(asked.file), _download(asked), ttl=ttl)
     return answer(_link(asked.file, issued), 201)
 
 
@@ -63,7 +65,7 @@ def create_link(request: HttpRequest) -> HttpResponse:
     url_name="create_links",
     operation_id="create_links",
     summary="Link to many files",
-    response={200: BatchResults} | problems(400, 401, 403, 413, 415, 500, 503),
+    response={200: BatchResults} | problems(400, 401, 403, 413, 415, 429, 500, 503),
     openapi_extra=json_body(BatchRequest),
 )
 def create_links(request: HttpRequest) -> HttpResponse:
@@ -74,8 +76,10 @@ def create_links(request: HttpRequest) -> HttpResponse:
     if len(asked.items) > limit:
         raise BatchTooLarge(f"the batch has {len(asked.items)} items; at most {limit}")
     ttl = _ttl(asked.ttl_seconds)
+    principal = principal_of(request)
+    throttling.spend_links(principal.id, len(asked.items))
     named = [_named(item.file) for item in asked.items]
-    answers = links.issue_many(principal_of(request), named, [_download(item) for item in asked.items], ttl=ttl)
+    answers = links.issue_many(principal, named, [_download(item) for item in asked.items], ttl=ttl)
     results = [_result(item.file, one) for item, one in zip(asked.items, answers, strict=True)]
     issued = sum(isinstance(one, IssuedURL) for one in answers)
     summary = {"requested": len(answers), "issued": issued, "refused": len(answers) - issued}

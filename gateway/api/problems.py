@@ -27,6 +27,7 @@ from gateway.errors import (
     MethodNotAllowed,
     NotFound,
     StorageUnavailable,
+    TooManyRequests,
     Unavailable,
     problem,
 )
@@ -66,7 +67,7 @@ def refuse(request: HttpRequest, error: Exception) -> HttpResponse:
     # What the client can mend is told to it; of everything else it reads the fixed title.
     body = problem(known, str(known) if isinstance(known, InvalidRequest) else "")
     headers: dict[str, str] = {}
-    if isinstance(known, Unavailable):
+    if isinstance(known, (TooManyRequests, Unavailable)):
         headers["Retry-After"] = str(known.retry_after_seconds)
     elif known.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

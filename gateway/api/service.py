@@ -36,7 +36,7 @@ def service_router(*, files: bool) -> Router:
         url_name="service",
         operation_id="read_service",
         summary="Limits, storages, version",
-        response={200: ServiceInfo} | problems(400, 401, 500, 503),
+        response={200: ServiceInfo} | problems(400, 401, 429, 500, 503),
     )
     def read_service(request: HttpRequest) -> HttpResponse:
         """Show the limits, the storages by alias with what their signatures can promise, and the version."""

@@ -456,8 +456,8 @@ class DelegationKeys(TokenEndpoint):
     oid = "11111111-2222-3333-4444-555555555555"
     tid = "66666666-7777-8888-9999-000000000000"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls=tls)
         self.accepts: Callable[[str], bool] = bool
         self.keys: dict[str, str] = {}
         self.cut = timedelta(0)

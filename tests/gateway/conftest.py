@@ -5,10 +5,11 @@ Must not replace anything of the gateway by a double.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import psycopg
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
+from django.core.management.color import no_style
+from django.core.management.sql import sql_flush
 from django.db import connections
 from django.test import RequestFactory
 
@@ -64,15 +67,12 @@ def request_of(user: Any = None, **attributes: Any) -> Iterator[Lease]:
 
 @contextmanager
 def database_at(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Let the alias ``default`` be another database, migrated, in every thread; no test transaction is open."""
+    """Let the alias ``default`` be another database in every thread; no test transaction is open there."""
     before = connections.databases["default"]
-    mine = before | {"TEST": before["TEST"]} | settings
-    connections["default"].close()
     here = connections["default"]
-    connections.databases["default"] = mine
+    mine = connections.databases["default"] = before | settings
     del connections["default"]
     try:
-        call_command("migrate", verbosity=0)
         yield mine
     finally:
         connections["default"].close()
@@ -80,39 +80,59 @@ def database_at(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
         connections["default"] = here
 
 
+def sqlite_at(path: Path) -> dict[str, Any]:
+    # As servers run it: readers do not keep writers out. What a power cut would lose is not looked at.
+    options = {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"}
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path), "OPTIONS": options}
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "migrated.sqlite3"
+    with django_db_blocker.unblock(), database_at(sqlite_at(path)):
+        call_command("migrate", verbosity=0)
+    return path
+
+
 @pytest.fixture
-def file_database(tmp_path: Path, django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+def file_database(tmp_path: Path, migrated_file: Path, django_db_blocker: Any) -> Iterator[dict[str, Any]]:
     """A file of SQLite, which threads share as servers' threads do."""
-    engine = "django.db.backends.sqlite3"
-    with (
-        django_db_blocker.unblock(),
-        database_at({"ENGINE": engine, "NAME": str(tmp_path / "file.sqlite3")}) as settings,
-    ):
+    path = tmp_path / "database.sqlite3"
+    shutil.copy(migrated_file, path)
+    with django_db_blocker.unblock(), database_at(sqlite_at(path)) as settings:
         yield settings
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def real_database(request: Any, tmp_path: Path, django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Any, django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    name = f"gateway_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres.url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+    parts = psycopg.conninfo.conninfo_to_dict(postgres.url)
+    settings = {
+        "ENGINE": "django.db.backends.postgresql", "HOST": parts["host"], "PORT": parts["port"],
+        "USER": parts["user"], "NAME": name, "OPTIONS": {"options": "-c synchronous_commit=off"},
+    }  # fmt: skip
+    with django_db_blocker.unblock(), database_at(settings):
+        call_command("migrate", verbosity=0)
+    return settings
+
+
+@pytest.fixture
+def postgres_database(migrated_postgres: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    """A database of PostgreSQL, emptied afterwards."""
+    with django_db_blocker.unblock(), database_at(migrated_postgres) as settings:
+        try:
+            yield settings
+        finally:
+            connection = connections["default"]
+            connection.ops.execute_sql_flush(sql_flush(no_style(), connection, allow_cascade=True))
+
+
+@pytest.fixture(params=["file_database", "postgres_database"])
+def real_database(request: Any) -> Any:
     """A database that really commits: a file of SQLite, a database of PostgreSQL."""
-    with django_db_blocker.unblock():
-        manager: AbstractContextManager[dict[str, Any]]
-        if request.param == "sqlite":
-            engine = "django.db.backends.sqlite3"
-            manager = database_at({"ENGINE": engine, "NAME": str(tmp_path / "real.sqlite3")})
-            with manager as settings:
-                yield settings
-            return
-        server = request.getfixturevalue("postgres")
-        name = f"gateway_{uuid.uuid4().hex}"
-        with psycopg.connect(server.url, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name}")
-            where = psycopg.conninfo.conninfo_to_dict(server.url)
-            parts = {"HOST": where["host"], "PORT": where["port"], "USER": where["user"], "NAME": name}
-            try:
-                with database_at({"ENGINE": "django.db.backends.postgresql"} | parts) as settings:
-                    yield settings
-            finally:
-                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return request.getfixturevalue(request.param)
 
 
 def in_a_thread(function: Callable[[], Any]) -> Any:

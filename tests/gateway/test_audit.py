@@ -58,9 +58,8 @@ class Scene:
 
 
 @contextmanager
-def atomic_requests(database: dict[str, Any]) -> Iterator[None]:
-    database["ATOMIC_REQUESTS"] = True
-    connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
+def atomic_requests(database: dict[str, Any], *, on: bool) -> Iterator[None]:
+    database["ATOMIC_REQUESTS"] = on
     try:
         yield
     finally:
@@ -136,7 +135,7 @@ def test_the_record_is_committed_however_the_view_ends(
     scene = Scene()
     views.sync = lambda request: do(scene)
 
-    with atomic_requests(real_database) if is_atomic else suppress():
+    with atomic_requests(real_database, on=is_atomic):
         response = visit("/sync", scene.user)
 
     assert response.status_code == status
@@ -200,7 +199,7 @@ def test_without_the_table_the_answer_is_unavailable_and_no_link_leaves(
         return made[0].url
 
     views.sync = ask
-    with no_table(), atomic_requests(real_database) if is_atomic else suppress():
+    with no_table(), atomic_requests(real_database, on=is_atomic):
         response = visit("/sync", scene.user)
 
     assert response.status_code == 503
@@ -285,9 +284,10 @@ def test_a_transaction_that_is_broken_gets_no_link(real_database: dict[str, Any]
     scene = Scene()
     principal = Principal(kind="system", reason="report")  # so that nothing is read from the broken transaction
 
-    with pytest.raises(AuditUnavailable), transaction.atomic():
+    with transaction.atomic():
         transaction.set_rollback(True)
-        record([row_of("issued", principal, scene.own, Download, at=NOW)])
+        with pytest.raises(AuditUnavailable):
+            record([row_of("issued", principal, scene.own, Download, at=NOW)])
 
 
 # What a row holds.
@@ -327,7 +327,6 @@ def test_hostile_text_is_recorded_and_forges_no_line(
     assert row.reason.startswith(text[:1])
     messages = [message for message in caplog.messages if message.startswith("refused")]
     assert len(messages) == 1
-    assert messages[0].isascii()
     assert messages[0].isprintable()
     assert user.pk
 
@@ -346,6 +345,16 @@ def test_a_forged_name_is_refused_and_recorded_on_one_line(
 
     assert [row.key for row in issuances()] == ["uploads/a\\n2026 issued admin.pdf"]
     assert not any("\n" in message for message in caplog.messages)
+
+
+def test_a_row_that_was_made_by_hand_forges_no_line(db: None, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.audit")
+    hostile = "a\n2026 issued admin"
+
+    write([Issuance(at=NOW, decision="refused", principal=hostile, operation="x", resource=hostile, reason=hostile)])
+
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].isprintable()
 
 
 @pytest.mark.parametrize("disposition", [None, "inline", "attachment"])

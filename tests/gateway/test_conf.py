@@ -23,6 +23,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     *(("BATCH_LIMIT", value, "a whole number from 1 to 10000") for value in (0, 10_001, 1.0, "9", True, None)),
     *(("WARN_UNPREFETCHED", value, "a whole number from 0") for value in (-1, 0.0, "0", False, None)),
     *(("MAX_UPLOAD_BYTES", value, "a whole number from 1") for value in (0, -1, 1.0, "1", True, None)),
+    *(("FAILED_LOGINS_PER_MINUTE", value, "a whole number from 0") for value in (-1, 1.0, "1", True, None)),
+    *(("TRUSTED_PROXIES", value, "a whole number from 0 to 10") for value in (-1, 11, 1.0, "1", True, None)),
+    *(("LINKS_PER_MINUTE", value, "a whole number from 1, or None") for value in (0, -1, 1.0, "1", True)),
     *((key, value, "a dotted path or an instance with decide()")
       for key in ("DEFAULT_POLICY",) for value in (None, "", 5, Everyone, lambda *_: True, ["a.b"])),
     *((key, value, "a dict of")
@@ -60,6 +63,12 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("BATCH_LIMIT", 10_000, 10_000),
     ("WARN_UNPREFETCHED", 0, 0),
     ("MAX_UPLOAD_BYTES", 1, 1),
+    ("FAILED_LOGINS_PER_MINUTE", 0, 0),
+    ("TRUSTED_PROXIES", 0, 0),
+    ("TRUSTED_PROXIES", 10, 10),
+    ("LINKS_PER_MINUTE", None, None),
+    ("LINKS_PER_MINUTE", 100, 100),
+    ("JWT_ISSUERS", {"https://id.example": {}}, {"https://id.example": {}}),
     ("DEFAULT_POLICY", "gateway.policies.FILE_POLICY", "gateway.policies.FILE_POLICY"),
     ("POLICIES", {"app.Model": DEFAULT_POLICY}, {"app.Model": DEFAULT_POLICY}),
     ("PATH_POLICIES", {"private": "a.b"}, {"private": "a.b"}),
@@ -85,7 +94,28 @@ def test_a_value_at_the_bound_is_taken(key: str, value: Any, wanted: Any) -> Non
 
 
 def test_every_key_has_a_refused_value_in_the_table() -> None:
-    assert {key for key, _, _ in REFUSED} == {option.name.upper() for option in fields(Conf)}
+    assert {key for key, _, _ in REFUSED} | {"JWT_ISSUERS"} == {option.name.upper() for option in fields(Conf)}
+
+
+@pytest.mark.parametrize("value", [None, "secret", ["secret"], {"": {"key": "secret"}}, {5: "secret"}], ids=repr)
+def test_issuers_are_refused_without_being_shown(value: Any) -> None:
+    with override_settings(GATEWAY={"JWT_ISSUERS": value}), pytest.raises(ImproperlyConfigured) as refused:
+        conf()
+
+    expected = f"GATEWAY['JWT_ISSUERS'] is of type {type(value).__name__}; a dict of issuer and dict"
+    assert str(refused.value) == expected
+
+
+def test_the_secret_of_an_issuer_is_not_shown() -> None:
+    with override_settings(GATEWAY={"JWT_ISSUERS": {"https://id.example": {"key": "secret"}}}):
+        assert "secret" not in repr(conf())
+
+
+def test_a_quota_under_a_full_batch_is_refused_with_both_numbers() -> None:
+    with override_settings(GATEWAY={"LINKS_PER_MINUTE": 99}), pytest.raises(ImproperlyConfigured) as refused:
+        conf()
+
+    assert "LINKS_PER_MINUTE'] is 99; at least BATCH_LIMIT, 100" in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["TTL", "default_ttl", "", 5, None, "PUBLIC_ORIGIN"], ids=repr)

@@ -11,7 +11,15 @@ import pytest
 from django.core.exceptions import PermissionDenied
 
 from gateway import errors
-from gateway.errors import AccessDenied, GatewayError, StorageUnavailable, TTLTooLong, Unavailable, problem
+from gateway.errors import (
+    AccessDenied,
+    GatewayError,
+    StorageUnavailable,
+    TooManyRequests,
+    TTLTooLong,
+    Unavailable,
+    problem,
+)
 
 DRAWN = re.compile(r"^    ((?:│   |    )*)[├└]── (\w+)(?: \(also (\w+)\))?", re.MULTILINE)
 
@@ -66,13 +74,21 @@ STATUSES = {
     "GatewayError": 500, "AccessDenied": 404, "NotAuthenticated": 401, "CSRFFailed": 403, "NoPrincipal": 500,
     "LeaseClosed": 500, "ContextLost": 500, "SyncOnly": 500, "InvalidRequest": 400, "TTLTooLong": 400,
     "InvalidReference": 400, "BatchTooLarge": 413, "BodyTooLarge": 413, "UnsupportedMediaType": 415,
-    "NotFound": 404, "MethodNotAllowed": 405, "KeyNotMinted": 400, "ObjectExists": 409, "Unavailable": 503,
+    "NotFound": 404, "MethodNotAllowed": 405, "KeyNotMinted": 400, "ObjectExists": 409,
+    "TooManyRequests": 429, "Unavailable": 503,
     "AuditUnavailable": 503, "DatabaseUnavailable": 503, "StorageUnavailable": 503, "UnsafeLink": 503,
 }  # fmt: skip
 
 
 def test_statuses() -> None:
     assert {error.__name__: error.status for error in IN_MODULE} == STATUSES
+
+
+def test_too_many_requests_say_when_to_come_back() -> None:
+    copy = pickle.loads(pickle.dumps(TooManyRequests("why", retry_after_seconds=7)))
+
+    assert TooManyRequests().retry_after_seconds == 60
+    assert copy.retry_after_seconds == 7
 
 
 @pytest.mark.parametrize("error", [e for e in IN_MODULE if issubclass(e, Unavailable)], ids=lambda e: e.__name__)

@@ -370,6 +370,11 @@ def replaced_meanwhile(document: Document, other: Document) -> Document:
     return document
 
 
+def deleted_here(document: Document) -> Document:
+    document.delete()
+    return document
+
+
 NOT_THE_ROW = [
     renamed, reassigned, disowned, built, built_on_ones_own_row, built_on_the_others_row, deleted, unsaved,
     with_an_upload, of_a_form_that_failed, replaced_meanwhile,
@@ -475,18 +480,13 @@ class TestAnswers:
             ):
                 look()
 
-    @pytest.mark.parametrize("make", [lambda document: Document(), lambda document: deleted_here(document)])
+    @pytest.mark.parametrize("make", [lambda document: Document(), deleted_here], ids=["new", "deleted"])
     def test_a_row_that_is_not_saved_has_no_permalink(self, document: Document, make: Any) -> None:
         instance = make(document)
         instance.file.name = "uploads/a.pdf"
         with pytest.raises(AccessDenied) as raised:
             _ = instance.file.permalink
         assert "not saved" in raised.value.reason
-
-
-def deleted_here(document: Document) -> Document:
-    document.delete()
-    return document
 
 
 class Looks:
@@ -586,6 +586,13 @@ def by_setting_the_name(document: Document, other: Document) -> None:
 
 def by_the_others_field_file(document: Document, other: Document) -> None:
     document.file = other.file
+    document.save()
+
+
+def by_the_field_file_of_one_that_is_not_saved(document: Document, other: Document) -> None:
+    new = Document(owner=other.owner)
+    new.file.save("new.pdf", content(), save=False)
+    document.file = new.file
     document.save()
 
 
@@ -727,7 +734,7 @@ NOT_MINTED = [value for name, value in sorted(globals().items()) if name.startsw
 
 class TestKeyNotMinted:
     def test_the_table_is_whole(self) -> None:
-        assert len(NOT_MINTED) == 29
+        assert len(NOT_MINTED) == 30
 
     @pytest.mark.parametrize("way", NOT_MINTED)
     def test_no_other_way_into_a_row(self, document: Document, other: Document, way: Any) -> None:
@@ -1079,7 +1086,7 @@ class TestAttach:
     def test_a_file_of_the_service_must_hold_the_key(
         self, file_row: File, other: Document, alice: Any, settings: Any
     ) -> None:
-        settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Everyone()}}
+        settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Everyone(operations=(Share,))}}
         new = Document(owner=alice)
         with acting_as(alice), pytest.raises(AccessDenied):
             new.file.attach(other.file.name, from_=file_row)
@@ -1096,7 +1103,7 @@ class TestAttach:
     def test_a_file_that_claims_another_key_is_not_believed(
         self, file_row: File, other: Document, alice: Any, settings: Any
     ) -> None:
-        settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Everyone()}}
+        settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Everyone(operations=(Share,))}}
         file_row.key = other.file.name
         with acting_as(alice), pytest.raises(AccessDenied):
             Document(owner=alice).file.attach(other.file.name, from_=file_row)
@@ -1414,6 +1421,15 @@ class TestLettingGo:
         document.file.save("two.pdf", content(), save=False)
         document.save()
         assert noted() == sorted([before, one])
+
+    def test_what_was_thrown_away_goes_too(self, document: Document) -> None:
+        before = document.file.name
+        document.file.save("new.pdf", content(), save=False)
+        thrown_away = document.file.name
+        document.refresh_from_db()
+        assert document.file.name == before
+        document.save()
+        assert noted() == [thrown_away]
 
     def test_saving_again_notes_nothing_new(
         self, document: Document, django_capture_on_commit_callbacks: Any

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
 
 from providers import InvalidConfiguration
 from providers.http import MAX_BODY_BYTES, Answer, Connection, NoAnswer, ask_once, pause_before
@@ -219,31 +213,12 @@ def test_a_bad_url_is_refused_before_it_is_asked() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, and its key, in one file."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(clouds.PRIVATE_KEY.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(clouds.PRIVATE_KEY, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    path.write_text(made.public_bytes(serialization.Encoding.PEM).decode() + clouds.PEM)
-    return path
+    return clouds.certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def secure_echo(certificate: Path) -> Iterator[Echo]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Echo(tls=context) as server:
+    with Echo(tls=clouds.server_context(certificate)) as server:
         yield server
 
 

@@ -68,7 +68,7 @@ def check_contract(method: str, path: str, response: Any) -> None:
     body = response.json()
     assert set(body) == PROBLEM_FIELDS
     assert body["status"] == response.status_code
-    assert ("Retry-After" in response) == (response.status_code == 503)
+    assert ("Retry-After" in response) == (response.status_code in (429, 503))
     assert (response.get("WWW-Authenticate") == "Bearer") == (response.status_code == 401)
     assert ("Allow" in response) == (response.status_code == 405)
     if body["code"] not in ("no_such_address", "method_not_allowed"):

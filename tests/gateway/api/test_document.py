@@ -34,7 +34,7 @@ def test_the_contract_is_all_there() -> None:
 @EACH
 def test_every_status_is_documented(method: str, path: str, details: Any) -> None:
     statuses = set(details["responses"])
-    assert {"400", "401", "500", "503"} <= statuses
+    assert {"400", "401", "429", "500", "503"} <= statuses
     assert ("403" in statuses) == (method != "get")
     assert ("requestBody" in details) == ({"413", "415"} <= statuses)
     assert "422" not in statuses

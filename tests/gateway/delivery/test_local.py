@@ -579,6 +579,16 @@ def test_headers_of_proxies_and_strangers_change_nothing(stack: str, headers: di
     assert set(answer.headers) == set(plain.headers)
 
 
+def test_what_protects_the_file_does_not_come_from_middleware(stack: str, settings: Any) -> None:
+    settings.MIDDLEWARE = []
+    for url in (sign(FULL).url, sign(FULL).url[:-1]):
+        headers = follow(stack, url).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-site"
+        assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+
+
 def test_atomic_requests_need_no_database(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
     assert follow(stack, sign(FULL).url).status == 200

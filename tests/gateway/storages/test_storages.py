@@ -55,7 +55,11 @@ class TestStorageByAlias:
         with pytest.raises(ImproperlyConfigured, match="nowhere"):
             _ = StorageByAlias("nowhere").url_mode  # type: ignore[attr-defined]
 
-    @pytest.mark.parametrize("by", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+    @pytest.mark.parametrize(
+        "by",
+        [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))],
+        ids=["copy", "deepcopy", "pickle"],
+    )
     def test_copies_and_pickles(self, by: Any) -> None:
         assert by(StorageByAlias("s3")).bucket_name == "bucket"
         assert by(StorageByAlias()).alias == "private"
