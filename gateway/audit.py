@@ -98,7 +98,11 @@ def write(rows: Sequence[Issuance]) -> None:
     using = conf().audit_database or router.db_for_write(Issuance)
     try:
         fresh = _without_repeated_refusals(rows, using)
-        Issuance.objects.using(using).bulk_create(fresh)
+        if len(fresh) == 1:
+            # One statement is its own transaction; bulk_create() would add a BEGIN and a COMMIT.
+            fresh[0].save(using=using, force_insert=True)
+        else:
+            Issuance.objects.using(using).bulk_create(fresh)
     except Exception as error:
         # Whatever the reason, without the rows nothing leaves.
         logger.error("audit rows could not be written: %s", type(error).__name__)

@@ -41,6 +41,7 @@ from gateway.policies import (
     Branch,
     Deny,
     Failure,
+    Fitting,
     Limits,
     annotate_branch,
     branches_of,
@@ -478,14 +479,13 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
     if not asks:
         return
     rows = rows_of([ask.resource for ask in asks])
-    conditional = branches is not None and bool(branches[0].condition)
-    if conditional:
-        assert branches is not None
+    fitting = None if branches is None else Fitting(branches)
+    if branches is not None:
         try:
             rows = annotate_branch(rows, branches)
         except Exception:
             logger.exception("policy %s has a condition that is no query", policy)
-            conditional, branches = False, None
+            fitting = None
     found = {row.pk: row for row in rows}
     undecided: list[_Ask] = []
     for ask in asks:
@@ -493,16 +493,18 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
         resource = None if row is None else resolved(ask.resource, row)
         if resource is None:
             ask.refuse("no such row, or it names another object")
+            # What is asked about the principal is asked here too, so that missing costs what denied does.
+            _fitting_branch(fitting, None)
             continue
         ask.resource = resource
         if problem := _other_tenant(principal, row):
             ask.refuse(problem)
         elif _make_operation(ask):
-            if branches is None:
+            branch = None if fitting is None else _fitting_branch(fitting, row.gateway_branch)
+            if fitting is None or isinstance(branch, Failure):
                 undecided.append(ask)
-                continue
-            number = row.gateway_branch if conditional else 0
-            _apply(ask, Deny(f"{policy} denies") if number is None else branches[number].allow)
+            else:
+                _apply(ask, Deny(f"{policy} denies") if branch is None else branch.allow)
     if undecided:
         answers = evaluate_many(
             policy, principal, [ask.resource for ask in undecided], [ask.operation for ask in undecided]
@@ -522,6 +524,16 @@ def _branches(policy: Any, principal: Principal, kind: type, model: type[models.
         # Asked one by one, the part that fails is a failure and the others keep their say.
         logger.exception("policy %s cannot be asked as a query", policy)
         return None
+
+
+def _fitting_branch(fitting: Fitting | None, number: int | None) -> Branch | Failure | None:
+    try:
+        return None if fitting is None else fitting.branch(number)
+    except DATABASE_DOWN:
+        raise
+    except Exception as error:
+        # Asked one by one, the part that fails is a failure and the others keep their say.
+        return Failure(error)
 
 
 def _is_in_scope(principal: Principal, kind: type) -> bool:

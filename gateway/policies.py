@@ -7,7 +7,7 @@ that reads the row; all others see the row, never the caller's instance.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeAlias, get_args
@@ -189,10 +189,16 @@ class Policy(Protocol):
 
 
 class Branch(NamedTuple):
-    """One way to be allowed: rows that fit the condition are allowed within the limits."""
+    """One way to be allowed: rows that fit the condition are allowed within the limits.
+
+    Attributes:
+        when: a question about the principal that costs queries of its own, on a branch without condition;
+            asked only where no branch before it fits.
+    """
 
     condition: Q
     allow: Allow
+    when: Callable[[], bool] | None = None
 
 
 class Composable:
@@ -269,15 +275,40 @@ def visible(
     if own is not None:
         rows: models.QuerySet[Any] = own(principal, queryset, operation)
         return rows
-    branches = branches_of(policy, principal, operation, queryset.model)
+    branches = _settled(branches_of(policy, principal, operation, queryset.model))
     return None if branches is None else queryset.filter(_any_of(branches))
 
 
+class Fitting:
+    """Finds the branch that allows a row: the first it fits, questions about the principal asked last and once."""
+
+    def __init__(self, branches: Sequence[Branch]) -> None:
+        self._branches = branches
+        self._answers: dict[int, bool] = {}
+
+    def branch(self, number: int | None) -> Branch | None:
+        """Return the branch for a row whose first fitting condition is ``number``; for no row, ask as for one."""
+        for position, branch in enumerate(self._branches):
+            if branch.when is None:
+                if position == number:
+                    return branch
+            elif self._answer(position, branch.when):
+                return branch
+        return None
+
+    def _answer(self, position: int, when: Callable[[], bool]) -> bool:
+        if position not in self._answers:
+            self._answers[position] = bool(when())
+        return self._answers[position]
+
+
 def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> models.QuerySet[Any]:
-    """Add ``gateway_branch``: the number of the first branch that the row fits, or null."""
+    """Add ``gateway_branch``: the number of the first branch whose condition the row fits, or null."""
     cases = []
     otherwise: int | None = None
     for number, branch in enumerate(branches):
+        if branch.when is not None:
+            continue
         if not branch.condition:
             otherwise = number
             break
@@ -288,6 +319,13 @@ def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> m
         )
     )
     return annotated
+
+
+def _settled(branches: Sequence[Branch] | None) -> list[Branch] | None:
+    """Ask the questions about the principal now, where a query needs their answers."""
+    if branches is None:
+        return None
+    return [Branch(branch.condition, branch.allow) for branch in branches if branch.when is None or branch.when()]
 
 
 def _any_of(branches: Iterable[Branch]) -> Q:
@@ -305,7 +343,10 @@ def _checked_branch(policy: Any, branch: Any) -> Branch:
     allow = _checked(policy, branch.allow)
     if not isinstance(allow, Allow):
         raise TypeError(f"{policy} has a branch that answers {type(allow).__name__}; Allow")
-    return Branch(Q() if _is_empty(branch.condition) else branch.condition, allow)
+    condition = Q() if _is_empty(branch.condition) else branch.condition
+    if branch.when is not None and condition:
+        raise TypeError(f"{policy} has a branch with both a condition and a question; one of the two")
+    return Branch(condition, allow, branch.when)
 
 
 def _check_conditions(branches: Iterable[Branch], model: type[models.Model] | None) -> None:
@@ -365,8 +406,8 @@ class And(Composable):
     def branches(
         self, principal: Principal, operation: type, model: type[models.Model] | None
     ) -> list[Branch] | None:
-        left = branches_of(self.left, principal, operation, model)
-        right = branches_of(self.right, principal, operation, model)
+        left = _settled(branches_of(self.left, principal, operation, model))
+        right = _settled(branches_of(self.right, principal, operation, model))
         if left is None or right is None:
             return None
         if not (left and right):
@@ -433,7 +474,7 @@ class Not(Composable):
     def branches(
         self, principal: Principal, operation: type, model: type[models.Model] | None
     ) -> list[Branch] | None:
-        inner = branches_of(self.policy, principal, operation, model)
+        inner = _settled(branches_of(self.policy, principal, operation, model))
         if inner is None:
             return None
         if any(not branch.condition for branch in inner):
@@ -502,7 +543,7 @@ class RowPolicy(Composable):
         for number, resource in enumerate(resources):
             by_model.setdefault(resource.model, []).append(number)
         for model, numbers in by_model.items():
-            branches = branches_of(self, principal, type(operation), model) or []
+            branches = _settled(branches_of(self, principal, type(operation), model)) or []
             if branches and not branches[0].condition:
                 answers |= dict.fromkeys(numbers, branches[0].allow)
             elif not branches or model is None:
@@ -650,8 +691,8 @@ class ModelPermission(RowPolicy):
         if principal.kind != "user" or action is None or model is None:
             return []
         codename = get_permission_codename(action, model._meta)
-        allowed = principal.user.has_perm(f"{model._meta.app_label}.{codename}")
-        return self._everywhere() if allowed else []
+        permission = f"{model._meta.app_label}.{codename}"
+        return [Branch(Q(), Allow(policy=str(self)), lambda: principal.user.has_perm(permission))]
 
 
 DEFAULT_POLICY = ModelPermission("view")

@@ -129,10 +129,10 @@ def postgres_database(migrated_postgres: dict[str, Any], django_db_blocker: Any)
             connection.ops.execute_sql_flush(sql_flush(no_style(), connection, allow_cascade=True))
 
 
-@pytest.fixture(params=["file_database", "postgres_database"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def real_database(request: Any) -> Any:
     """A database that really commits: a file of SQLite, a database of PostgreSQL."""
-    return request.getfixturevalue(request.param)
+    return request.getfixturevalue({"sqlite": "file_database", "postgres": "postgres_database"}[request.param])
 
 
 def in_a_thread(function: Callable[[], Any]) -> Any:

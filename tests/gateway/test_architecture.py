@@ -84,22 +84,3 @@ def rooms() -> list[Path]:
 @pytest.mark.parametrize("room", rooms(), ids=lambda path: path.relative_to(GATEWAY.parent).as_posix())
 def test_every_room_says_what_it_is_for(room: Path) -> None:
     assert ast.get_docstring(ast.parse(room.read_text())), f"{room.name} has no docstring"
-
-
-@pytest.mark.parametrize("room", rooms(), ids=lambda path: path.relative_to(GATEWAY.parent).as_posix())
-def test_public_names_are_sorted_and_exist(room: Path) -> None:
-    tree = ast.parse(room.read_text())
-    exported = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    ]
-
-    for names in exported:
-        assert sorted(names, key=_isort_order) == names or sorted(names) == names
-        assert len(set(names)) == len(names)
-
-
-def _isort_order(name: str) -> tuple[int, str]:
-    """Constants, classes, functions: as ruff sorts them."""
-    return (0 if name.isupper() else 1 if name[:1].isupper() else 2), name

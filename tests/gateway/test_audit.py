@@ -351,7 +351,8 @@ def test_a_row_that_was_made_by_hand_forges_no_line(db: None, caplog: pytest.Log
     caplog.set_level(logging.INFO, "gateway.audit")
     hostile = "a\n2026 issued admin"
 
-    write([Issuance(at=NOW, decision="refused", principal=hostile, operation="x", resource=hostile, reason=hostile)])
+    texts = dict.fromkeys(["principal", "resource", "reason"], hostile)
+    write([Issuance(at=NOW, decision="refused", operation="x", **texts)])
 
     assert len(caplog.messages) == 1
     assert caplog.messages[0].isprintable()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -62,8 +62,6 @@ def answers(do: Callable[[], Any]) -> None:
     """Let both views do something."""
 
     async def ado(request: HttpRequest) -> Any:
-        from asgiref.sync import sync_to_async
-
         return await sync_to_async(do)()
 
     views.sync, views.asynchronous = lambda request: do(), ado
@@ -421,3 +419,11 @@ def test_one_insert_for_all_that_a_request_asked(
 
     assert len(inserts) == 1
     assert sorted(row.decision for row in issuances()) == ["allowed"] + ["issued"] * 3 + ["refused"] * 3
+
+
+def test_it_is_of_the_kind_of_what_it_stands_before() -> None:
+    async def get_response(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    assert iscoroutinefunction(GatewayMiddleware(get_response))
+    assert not iscoroutinefunction(GatewayMiddleware(lambda request: HttpResponse()))

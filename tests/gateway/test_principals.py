@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,19 +11,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import alogin, alogout, login, logout
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSessions
 from django.core.exceptions import SynchronousOnlyOperation
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.test import AsyncClient, RequestFactory
 from django.utils.functional import SimpleLazyObject
 
-from gateway import links, tasks
+from gateway import links
 from gateway.errors import AccessDenied, ContextLost, LeaseClosed, NoPrincipal
 from gateway.principals import (
     ANONYMOUS,
@@ -552,7 +551,7 @@ def test_the_system_is_not_bound_to_a_request(who: Principal) -> None:
         assert lease.bound is None
 
 
-@pytest.mark.parametrize("who", [None, "alice", 5, object()], ids=repr)
+@pytest.mark.parametrize("who", [None, "alice", 5, object()], ids=["None", "text", "number", "object"])
 def test_what_is_no_user_is_nobody(who: Any) -> None:
     for ask in (lambda: acting_as(who).__enter__(), lambda: bind_principal(who)):
         with request_of(), pytest.raises(TypeError, match="a user, ANONYMOUS or SYSTEM"):
@@ -900,119 +899,3 @@ def test_code_that_says_who_asks_may_still_ask_and_is_recorded(alice: Any) -> No
     assert response.content == b"GET"
     assert response["Cache-Control"] == "private, no-store"
     assert len(issuances(decision="issued")) == 1
-
-
-# Django's tasks.
-
-
-def enqueue(task: Any) -> str:
-    return str(task.enqueue().return_value)
-
-
-def _tasks() -> dict[str, Any]:
-    from django_tasks import task
-
-    from tests.gateway import test_principals
-
-    def say() -> str:
-        return outcome(lambda: current().id)
-
-    async def asay() -> str:
-        try:
-            return await name_of_current()
-        except NoPrincipal as error:
-            return type(error).__name__
-
-    def nest() -> str:
-        return f"{enqueue(test_principals.TASKS['say'])} {say()}"  # type: ignore[attr-defined]
-
-    def say_who() -> str:
-        with acting_as(SYSTEM, reason="task"):
-            return current().id
-
-    def fail() -> str:
-        raise ZeroDivisionError
-
-    made = {}
-    for function in (say, asay, nest, say_who, fail):
-        function.__module__, function.__qualname__ = __name__, f"task_{function.__name__}"
-        setattr(test_principals, f"task_{function.__name__}", function)
-        made[function.__name__] = task()(function)
-    return made
-
-
-@pytest.fixture
-def immediate_tasks(settings: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend"}}
-    from tests.gateway import test_principals
-
-    monkeypatch.setattr(test_principals, "TASKS", _tasks(), raising=False)
-    return test_principals.TASKS  # type: ignore[attr-defined,no-any-return]
-
-
-RAN = {
-    "say": "NoPrincipal", "asay": "NoPrincipal", "nest": "NoPrincipal NoPrincipal", "say_who": "system"
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", RAN)
-def test_a_task_that_runs_at_once_does_not_borrow_the_request(
-    alice: Any, immediate_tasks: dict[str, Any], name: str
-) -> None:
-    views.sync = lambda request: f"{enqueue(immediate_tasks[name])}, then {current().id}"
-
-    assert visit("/sync", alice).content.decode() == f"{RAN[name]}, then user:{alice.pk}"
-    assert tasks._running == {}
-
-
-def test_a_task_that_fails_gives_the_request_back(
-    alice: Any, immediate_tasks: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    def ask(request: HttpRequest) -> str:
-        return f"{immediate_tasks['fail'].enqueue().status} {current().id}"
-
-    views.sync = ask
-
-    assert visit("/sync", alice).content.decode() == f"FAILED user:{alice.pk}"
-    assert tasks._running == {}
-
-
-def test_a_task_enqueued_in_an_async_view_does_not_borrow_the_request(
-    alice: Any, immediate_tasks: dict[str, Any]
-) -> None:
-    async def ask(request: HttpRequest) -> str:
-        result = await immediate_tasks["asay"].aenqueue()
-        return f"{result.return_value}, then {await name_of_current()}"
-
-    views.asynchronous = ask
-
-    assert avisit("/async", alice).content.decode() == f"NoPrincipal, then user:{alice.pk}"
-
-
-def test_the_end_of_a_task_that_was_not_seen_to_begin_changes_nothing(alice: Any) -> None:
-    with request_of(alice):
-        tasks._finished(SimpleNamespace(backend="default", id="unknown"))
-
-        assert current().id == f"user:{alice.pk}"
-
-
-def test_a_task_that_ends_in_another_context_gives_it_no_principal(alice: Any) -> None:
-    result = SimpleNamespace(backend="default", id="wanders")
-    with request_of(alice):
-        contextvars.copy_context().run(tasks._started, result)
-        tasks._finished(result)
-
-        assert current().id == f"user:{alice.pk}"
-    assert outcome(current) == "NoPrincipal"
-
-
-def test_an_async_handler_is_marked_as_one() -> None:
-    from gateway.middleware import GatewayMiddleware
-
-    async def get_response(request: HttpRequest) -> HttpResponse:
-        return HttpResponse()
-
-    assert iscoroutinefunction(markcoroutinefunction(get_response))
-    assert iscoroutinefunction(GatewayMiddleware(get_response))
-    assert not iscoroutinefunction(GatewayMiddleware(lambda request: HttpResponse()))
-    assert threading.current_thread() is threading.main_thread()

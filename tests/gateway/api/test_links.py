@@ -686,7 +686,8 @@ class TestBatch:
             rows = sum("INSERT" in query["sql"] for query in queries)
             assert rows <= 1 + len(references) // 50
         assert counted[10] == counted[100]
-        assert counted[1] in (counted[10], counted[10] - 1)
+        # A refusal among them asks for permissions, and whether this minute has its row already.
+        assert counted[1] in range(counted[10] - 3, counted[10] + 1)
 
 
 def _minutes(alice: Any, count: int) -> list[str]:
@@ -719,10 +720,13 @@ class TestDependencyDown:
     @pytest.mark.parametrize("atomic", [False, True], ids=["", "ATOMIC_REQUESTS"])
     @pytest.mark.parametrize(("connect", "sql"), STEPS.values(), ids=STEPS)
     def test_the_database_at_each_step(
-        self, alice: Any, address: str, connect: Any, sql: str, atomic: bool, monkeypatch: Any
+        self, alice: Any, bob: Any, address: str, connect: Any, sql: str, atomic: bool, monkeypatch: Any
     ) -> None:
         monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", atomic)
-        client, payload = connect(alice), asked_at(address, str(file_of(alice).pk))
+        # Permissions are asked for only where the owner is somebody else.
+        alice.user_permissions.add(Permission.objects.get(codename="view_file"))
+        file = file_of(bob if sql == '"auth_permission"' else alice)
+        client, payload = connect(alice), asked_at(address, str(file.pk))
         with database_down_for(sql) as met:
             response = client.send(address, payload)
         assert met
@@ -734,17 +738,17 @@ class TestDependencyDown:
         assert client.send(address, payload).status_code in (200, 201)
 
     @pytest.mark.django_db(transaction=True)
-    @BOTH
-    def test_a_commit_that_fails(self, alice: Any, address: str, monkeypatch: Any) -> None:
+    def test_a_commit_that_fails(self, alice: Any, monkeypatch: Any) -> None:
         def fail() -> None:
             raise OperationalError("the connection was lost at COMMIT")
 
-        client, payload = by_token(alice), asked_at(address, str(file_of(alice).pk))
-        client.send(address, payload)
+        # One row alone is one statement, which commits or fails by itself.
+        client, payload = by_token(alice), asked_at(BATCH, str(file_of(alice).pk), str(file_of(alice).pk))
+        client.send(BATCH, payload)
         before = issued()
         with monkeypatch.context() as patched:
             patched.setattr(connection, "_commit", fail)
-            response = client.send(address, payload)
+            response = client.send(BATCH, payload)
         assert (response.status_code, response.json()["code"]) == (503, "audit_unavailable")
         assert issued() == before
 

@@ -120,7 +120,12 @@ def document(value: Any) -> bytes:
 
 
 def token(
-    claims: Any = None, *, key: SigningKey | None = None, algorithm: str = ALGORITHM, header: Any = None, **more: Any
+    claims: Any = None,
+    *,
+    key: SigningKey | None = None,
+    algorithm: str = ALGORITHM,
+    header: Any = None,
+    **more: Any,
 ) -> str:
     """Return a token that is signed as it should be, whatever its header and claims are.
 

@@ -191,10 +191,31 @@ def test_a_file_that_appears_while_the_body_is_read_counts(
 
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_a_refused_body_is_read_to_its_end_so_that_the_client_hears_why(private_root: Path) -> None:
+    class NowhereStored(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert [path.name for path in private_root.rglob("*") if path.is_file()] == ["new.bin"]
+            return super().read(size)
+
     write_beneath(str(private_root), KEY, [b"first"])
-    body = BytesIO(BODY)
+    body = NowhereStored(BODY)
     assert follow("wsgi", sign(UPLOAD).url, method="PUT", headers=HEADERS, body=body).status == 412
     assert body.tell() == len(BODY)
+
+
+@pytest.mark.urls("tests.gateway.delivery.urls")
+def test_a_body_that_goes_on_after_its_length_is_refused(private_root: Path) -> None:
+    """Servers cut it there; that one does is not taken on trust."""
+    answer = follow("asgi", sign(UPLOAD).url, method="PUT", headers=HEADERS, body=BODY + b"x")
+    assert (answer.status, answer.body) == (400, b"The body is longer than it said.\n")
+    assert not [path for path in private_root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.urls("tests.gateway.delivery.urls")
+@pytest.mark.parametrize("length", [len(BODY) - 1, len(BODY) + 1], ids=["shorter", "longer"])
+def test_another_length_is_refused_before_anything_is_made_for_it(private_root: Path, length: int) -> None:
+    headers = HEADERS | {"Content-Length": str(length)}
+    assert follow("wsgi", sign(UPLOAD).url, method="PUT", headers=headers, body=BODY).status in (400, 413)
+    assert not private_root.exists()
 
 
 @pytest.mark.urls("tests.gateway.delivery.urls")

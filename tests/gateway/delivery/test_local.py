@@ -516,6 +516,27 @@ def test_a_condition_opens_nothing_without_a_good_link(stack: str, header: str) 
     assert follow(stack, sign(Download("missing")).url, headers={header: "*"}).status == 404
 
 
+BODILESS = {
+    "not-modified": ("GET", {"If-None-Match": "*"}, 304),
+    "precondition-failed": ("GET", {"If-Match": '"x"'}, 412),
+    "no-such-range": ("GET", {"Range": "bytes=999999999-"}, 416),
+    "head": ("HEAD", {}, 200),
+    "other-version": ("GET", {}, 404),
+}
+
+
+@pytest.mark.parametrize(("method", "headers", "status"), BODILESS.values(), ids=BODILESS)
+def test_an_answer_without_the_file_leaves_no_descriptor_open(
+    stack: str, method: Any, headers: dict[str, str], status: int
+) -> None:
+    url = sign(Download(KEY, method=method, version="other" if status == 404 else None)).url
+    follow(stack, url, method=method, headers=headers)
+    before = open_descriptors()
+    for _ in range(5):
+        assert follow(stack, url, method=method, headers=headers).status == status
+    assert open_descriptors() <= before
+
+
 # --- nothing beside it -------------------------------------------------------------------------------------
 
 

@@ -295,6 +295,7 @@ def test_a_stranger_is_asked_who_it_is_whatever_is_there(
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
             assert answer.body == b"A valid identity is needed.\n"
         assert set(answer.headers["Cache-Control"].split(", ")) == {"no-store", "private"}
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert not Issuance.objects.exists()
 
 
@@ -465,6 +466,16 @@ def test_a_database_that_is_gone_is_unavailable(
         answer = ask(stack, file, cookies=cookies, method=method)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert ask(stack, file, cookies=cookies, method=method).status == (302 if method == "GET" else 200)
+
+
+def test_atomic_requests_open_no_transaction_that_could_not_be_answered(
+    stack: str, file: File, alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookies = session_of(alice)
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    with CaptureQueriesContext(connection) as queries:
+        assert ask(stack, file, cookies=cookies).status == 302
+    assert not [query["sql"] for query in queries if "SAVEPOINT" in query["sql"]]
 
 
 def test_without_a_record_no_link_leaves(stack: str, file: File, alice: Any) -> None:
