@@ -1,7 +1,11 @@
-"""The Django app: its label, and what is set up once all models are loaded."""
+"""The Django app: its label, and what is set up once all models are loaded.
+
+Must not import a framework that the project has not installed.
+"""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig, apps
@@ -27,3 +31,25 @@ class GatewayConfig(AppConfig):
         # Models that are made later, in tests and by factories.
         class_prepared.connect(adopt_sender, weak=False, dispatch_uid="gateway.fields.adopt")
         hide_requests_from_tasks()
+        _show_links()
+
+
+def _show_links() -> None:
+    """Teach forms, the admin and serializers to show private files; done again, it changes nothing."""
+    from gateway.fields import tell_permalink
+    from gateway.forms import show_permalinks
+
+    show_permalinks()
+    if apps.is_installed("django.contrib.admin"):
+        from django.contrib.admin.utils import display_for_field
+
+        tell_permalink(display_for_field)
+    if apps.is_installed("rest_framework"):
+        from gateway.contrib.rest_framework import map_fields as map_serializer_fields
+
+        map_serializer_fields()
+    # It works without being an app.
+    if find_spec("ninja") is not None:
+        from gateway.contrib.ninja import map_fields as map_schema_fields
+
+        map_schema_fields()

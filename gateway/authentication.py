@@ -95,9 +95,7 @@ class ApiTokenAuthenticator:
             raise NotAuthenticated("the token has expired")
         if token.last_used_at is None or token.last_used_at <= now - _USE_IS_NOTED_EVERY:
             tokens.filter(pk=token.pk).update(last_used_at=now)
-        return Principal(
-            kind="user", user=token.user, token=token, request=request, authority_ends_at=token.expires_at
-        )
+        return Principal(kind="user", user=token.user, token=token, request=request, authority_ends_at=token.expires_at)
 
 
 class SessionAuthenticator:

@@ -6,12 +6,15 @@ Must not decide or sign, and never takes a name that no storage made.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial, update_wrapper
-from typing import Any, cast
+from types import CodeType
+from typing import Any, Self, cast
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.storage import default_storage
@@ -48,6 +51,8 @@ _HELD_NAMES = "_gateway_held_names"
 _IS_RAW = "_gateway_is_raw"
 # The one caller for whom a refusal is silent: {{ document.file.url }} in a template.
 _TEMPLATE_LOOKUP = Variable._resolve_lookup.__code__  # type: ignore[attr-defined]
+# Functions of frameworks that look ``url`` up only to show it, and what each is told instead.
+_TOLD: dict[CodeType, Callable[[PrivateFieldFile], str | None]] = {}
 
 
 class PrivateFieldFile(FieldFile):
@@ -55,10 +60,14 @@ class PrivateFieldFile(FieldFile):
 
     field: Any
     storage: Any
+    # A copy that a form shows.
+    _is_shown = False
 
     @property
     def url(self) -> str:
         """A presigned link for whoever is asking; the permalink where the storage's ``url_mode`` says so.
+
+        The admin's lists and read-only fields are told the permalink; so are forms, by :meth:`as_shown`.
 
         Raises:
             AccessDenied: no; silent only where a template looked ``url`` up directly.
@@ -66,6 +75,9 @@ class PrivateFieldFile(FieldFile):
             StorageUnavailable: the storage cannot sign, or is not a private one.
             SyncOnly: in a running event loop; use ``await file.aurl()``.
         """
+        told = _shown_url if self._is_shown else _TOLD.get(sys._getframe(1).f_code)
+        if told is not None:
+            return cast("str", told(self))
         try:
             if self._url_mode == "permalink":
                 return self.permalink
@@ -169,12 +181,20 @@ class PrivateFieldFile(FieldFile):
         if save:
             self.instance.save()
 
+    def as_shown(self) -> Self:
+        """Return a copy for pages that show a file without asking for it: its ``.url`` is the permalink.
+
+        It is empty where there is none: then nothing is stored that could be shown.
+        """
+        # Not copy.copy(), which goes by __getstate__() and would read an image's dimensions again.
+        shown = type(self).__new__(type(self))
+        shown.__dict__.update(self.__dict__, _is_shown=True)
+        return shown
+
     @property
     def _url_mode(self) -> str:
         if not isinstance(self.storage, PrivateStorage):
-            raise StorageUnavailable(
-                f"{self.field} is on a {self.storage.__class__.__name__}, which is not private"
-            )
+            raise StorageUnavailable(f"{self.field} is on a {self.storage.__class__.__name__}, which is not private")
         return self.storage.url_mode
 
     def _remember_minted(self, name: str) -> None:
@@ -398,6 +418,16 @@ class PrivateImageField(PrivateFileField, models.ImageField):
     descriptor_class: Any = PrivateImageDescriptor
 
 
+def tell_permalink(function: Any) -> None:
+    """Let a function that only shows links be told the permalink, for which nobody is asked."""
+    _TOLD[inspect.unwrap(function).__code__] = _shown_url
+
+
+def tell_none(function: Any) -> None:
+    """Let a function be told None where ``url`` is refused: for serializers, where one row must not fail all."""
+    _TOLD[inspect.unwrap(function).__code__] = _url_or_none
+
+
 def permalink_of(resource: Resource) -> str:
     """Return the stable URL of an object that a reference can name.
 
@@ -466,6 +496,20 @@ def _holder_of(key: str, row: models.Model) -> Resource:
         if isinstance(field, models.FileField) and is_private(field) and getattr(row, field.attname).name == key:
             return Resource.of_field(row, field.name)
     raise AccessDenied("the row holds no such key", None)
+
+
+def _shown_url(file: PrivateFieldFile) -> str:
+    try:
+        return file.permalink
+    except AccessDenied:
+        return ""
+
+
+def _url_or_none(file: PrivateFieldFile) -> str | None:
+    try:
+        return file.url
+    except AccessDenied:
+        return None
 
 
 def _download(disposition: Disposition | None, filename: str | None) -> Any:

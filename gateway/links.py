@@ -341,9 +341,7 @@ async def aissue_many(
     return await sync_to_async(issue_many)(principal, resources, operation, ttl=ttl)
 
 
-async def aissue_once(
-    resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None
-) -> IssuedURL:
+async def aissue_once(resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None) -> IssuedURL:
     """Async form of :func:`issue_once`."""
     return await sync_to_async(issue_once)(resource, operation, ttl=ttl)
 

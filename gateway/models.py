@@ -181,9 +181,7 @@ class ObjectDeletion(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(
-                fields=["not_before"], condition=models.Q(done_at__isnull=True), name="gateway_deletion_due"
-            )
+            models.Index(fields=["not_before"], condition=models.Q(done_at__isnull=True), name="gateway_deletion_due")
         ]
 
     def __str__(self) -> str:
@@ -196,9 +194,7 @@ class ExternalIdentity(models.Model):
     id = models.BigAutoField(primary_key=True)
     issuer = models.CharField(max_length=255)
     subject = models.CharField(max_length=255)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="external_identities")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

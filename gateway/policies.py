@@ -129,9 +129,7 @@ class Limits:
         if self.until is not None and not is_aware(self.until):
             raise TypeError(f"until is {self.until!r}; an aware datetime")
         dispositions: Any = self.dispositions
-        if dispositions is not None and not (
-            isinstance(dispositions, frozenset) and dispositions <= _DISPOSITIONS
-        ):
+        if dispositions is not None and not (isinstance(dispositions, frozenset) and dispositions <= _DISPOSITIONS):
             raise ValueError(f"dispositions is {dispositions!r}; a frozenset of inline and attachment")
         if type(self.shareable) is not bool:
             raise TypeError(f"shareable is {self.shareable!r}; True or False")
@@ -298,7 +296,7 @@ class Fitting:
 
     def _answer(self, position: int, when: Callable[[], bool]) -> bool:
         if position not in self._answers:
-            self._answers[position] = bool(when())
+            self._answers[position] = _asked(when)
         return self._answers[position]
 
 
@@ -314,9 +312,7 @@ def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> m
             break
         cases.append(models.When(branch.condition, then=models.Value(number)))
     annotated: models.QuerySet[Any] = rows.annotate(
-        gateway_branch=models.Case(
-            *cases, default=models.Value(otherwise), output_field=models.IntegerField(null=True)
-        )
+        gateway_branch=models.Case(*cases, default=models.Value(otherwise), output_field=models.IntegerField(null=True))
     )
     return annotated
 
@@ -325,7 +321,15 @@ def _settled(branches: Sequence[Branch] | None) -> list[Branch] | None:
     """Ask the questions about the principal now, where a query needs their answers."""
     if branches is None:
         return None
-    return [Branch(branch.condition, branch.allow) for branch in branches if branch.when is None or branch.when()]
+    return [Branch(b.condition, b.allow) for b in branches if b.when is None or _asked(b.when)]
+
+
+def _asked(when: Callable[[], bool]) -> bool:
+    answer: Any = when()
+    if type(answer) is not bool:
+        # "no" is true.
+        raise TypeError(f"a question about the principal was answered {type(answer).__name__}; True or False")
+    return bool(answer)
 
 
 def _any_of(branches: Iterable[Branch]) -> Q:
@@ -403,9 +407,7 @@ class And(Composable):
         left = evaluate_many(self.left, principal, resources, operations)
         return list(map(_and, left, evaluate_many(self.right, principal, resources, operations)))
 
-    def branches(
-        self, principal: Principal, operation: type, model: type[models.Model] | None
-    ) -> list[Branch] | None:
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch] | None:
         left = _settled(branches_of(self.left, principal, operation, model))
         right = _settled(branches_of(self.right, principal, operation, model))
         if left is None or right is None:
@@ -414,9 +416,7 @@ class And(Composable):
             # No row will be asked, but a condition that is no query must not pass for a Deny: ~ would turn it.
             _check_conditions([*left, *right], model)
         return [
-            Branch(one.condition & other.condition, _both(one.allow, other.allow))
-            for one in left
-            for other in right
+            Branch(one.condition & other.condition, _both(one.allow, other.allow)) for one in left for other in right
         ]
 
 
@@ -446,9 +446,7 @@ class Or(Composable):
             decided[number] = _or(decided[number], answer)
         return decided
 
-    def branches(
-        self, principal: Principal, operation: type, model: type[models.Model] | None
-    ) -> list[Branch] | None:
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch] | None:
         left = branches_of(self.left, principal, operation, model)
         right = branches_of(self.right, principal, operation, model)
         return None if left is None or right is None else left + right
@@ -471,9 +469,7 @@ class Not(Composable):
     ) -> list[Decided]:
         return list(map(self._not, evaluate_many(self.policy, principal, resources, operations)))
 
-    def branches(
-        self, principal: Principal, operation: type, model: type[models.Model] | None
-    ) -> list[Branch] | None:
+    def branches(self, principal: Principal, operation: type, model: type[models.Model] | None) -> list[Branch] | None:
         inner = _settled(branches_of(self.policy, principal, operation, model))
         if inner is None:
             return None

@@ -287,9 +287,7 @@ def _restore(acting: _Acting, token: Token[Any]) -> bool:
 
 def _explicit(ambient: _Acting | None) -> Principal:
     if ambient is None:
-        raise NoPrincipal(
-            "nobody is asking: use a request with gateway.middleware.GatewayMiddleware, or acting_as()"
-        )
+        raise NoPrincipal("nobody is asking: use a request with gateway.middleware.GatewayMiddleware, or acting_as()")
     if ambient.ended:
         raise ContextLost("the acting_as() block that this code began in is over")
     return ambient.principal

@@ -46,9 +46,7 @@ class StaticCredentials:
             if not matches(_NOT_BLANK, getattr(self, name)):
                 raise InvalidConfiguration(f"{name} is empty or has white space around it; a link needs one")
         if self.session_token is not None and not matches(_NOT_BLANK, self.session_token):
-            raise InvalidConfiguration(
-                "session_token is empty or has white space around it; None where there is none"
-            )
+            raise InvalidConfiguration("session_token is empty or has white space around it; None where there is none")
         if self.expires_at is not None and not is_aware(self.expires_at):
             raise InvalidConfiguration(f"expires_at is {self.expires_at!r}; an aware datetime")
 

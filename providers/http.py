@@ -99,9 +99,7 @@ class Connection:
     def __del__(self) -> None:
         self.close()
 
-    def _ask(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: float
-    ) -> Answer:
+    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, deadline: float) -> Answer:
         if self._connection is None or self._timed is None:
             self._connection, self._timed = self._open(deadline)
         self._timed.deadline = deadline

@@ -108,8 +108,7 @@ class LocalProvider:
         self.base_url = base_url
         self._path = urlsplit(base_url).path
         self._ring = [
-            (key, {purpose: _derive(key.secret, purpose) for purpose in set(_PURPOSES.values())})
-            for key in secret_keys
+            (key, {purpose: _derive(key.secret, purpose) for purpose in set(_PURPOSES.values())}) for key in secret_keys
         ]
 
     def __repr__(self) -> str:

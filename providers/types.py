@@ -41,9 +41,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 _DIGEST_BYTES = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "md5": 16, "sha1": 20, "sha256": 32}
 # RFC 6838 section 4.2 in lower case, and the one parameter that text needs.
-_MEDIA_TYPE = re.compile(
-    r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}(?:; charset=utf-8)?"
-)
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}(?:; charset=utf-8)?")
 _VERSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _LINK_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 
@@ -325,9 +323,7 @@ def matches(pattern: re.Pattern[str], value: object) -> bool:
 
 def _check_content_type(value: object) -> None:
     if not matches(_MEDIA_TYPE, value):
-        raise InvalidOperation(
-            f"content_type is {value!r}; a lower-case type/subtype, with '; charset=utf-8' at most"
-        )
+        raise InvalidOperation(f"content_type is {value!r}; a lower-case type/subtype, with '; charset=utf-8' at most")
 
 
 def _check_number(name: str, value: object, least: int, most: int) -> None:

@@ -78,9 +78,7 @@ class Story:
         self._expect("a file that does not exist", 404, lambda: self._link("alice", str(uuid.uuid4())))
         self._expect("nobody in particular asks", 401, lambda: self._link(None, file))
         self._expect("the link with one character changed", 403, lambda: request("GET", tampered(url)))
-        self._expect(
-            "the link with another file name", 403, lambda: request("GET", url.replace("report", "virus"))
-        )
+        self._expect("the link with another file name", 403, lambda: request("GET", url.replace("report", "virus")))
         short = json.loads(self._link("alice", file, ttl_seconds=1).body)["url"]
         time.sleep(2.1)
         self._expect("a link of one second, two seconds later", 403, lambda: request("GET", short))

@@ -98,8 +98,7 @@ def attributes(documented: type, section: str) -> dict[str, str]:
         else:
             break
     return {
-        name: re.sub(r":class:`(\w+)`|``", r"\1`", meaning).replace("|", r"\|")
-        for name, meaning in meanings.items()
+        name: re.sub(r":class:`(\w+)`|``", r"\1`", meaning).replace("|", r"\|") for name, meaning in meanings.items()
     }
 
 

@@ -50,9 +50,7 @@ class _Place:
         return f"{self.store}/{self.start}" if self.store else self.start
 
     def overlaps(self, other: _Place) -> bool:
-        return self.store == other.store and (
-            self.start.startswith(other.start) or other.start.startswith(self.start)
-        )
+        return self.store == other.store and (self.start.startswith(other.start) or other.start.startswith(self.start))
 
 
 @check()

@@ -56,9 +56,7 @@ def write_beneath(
     directory_mode: int = 0o700,
 ) -> int:
     """Write a file as :func:`store_beneath` does, and return its size in bytes."""
-    stored = store_beneath(
-        root, key, chunks, overwrite=overwrite, file_mode=file_mode, directory_mode=directory_mode
-    )
+    stored = store_beneath(root, key, chunks, overwrite=overwrite, file_mode=file_mode, directory_mode=directory_mode)
     return stored.st_size
 
 

@@ -35,9 +35,7 @@ def table() -> Table:
     def downloads() -> list[Download]:
         # New names each time: a cache of encoded values must not pass for speed.
         return [
-            Download(
-                f"uploads/2026/11/{n:026x}/report-{n}.pdf", filename=f"report {n}.pdf", disposition="attachment"
-            )
+            Download(f"uploads/2026/11/{n:026x}/report-{n}.pdf", filename=f"report {n}.pdf", disposition="attachment")
             for n in (next(numbers) for _ in range(LINKS))
         ]
 

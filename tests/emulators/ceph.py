@@ -134,9 +134,7 @@ class CephGateway(Emulator):
         port, mon_port, fsid = free_port(), free_port(), str(uuid.uuid4())
         self._configuration_path = self.directory / "ceph.conf"
         self._configuration_path.write_text(
-            CONFIGURATION.format(
-                fsid=fsid, loopback=LOOPBACK, port=port, mon_port=mon_port, directory=self.directory
-            )
+            CONFIGURATION.format(fsid=fsid, loopback=LOOPBACK, port=port, mon_port=mon_port, directory=self.directory)
         )
         self.endpoint_url = f"http://{LOOPBACK}:{port}"
         self.virtual_host_endpoint_url = f"http://localhost:{port}"

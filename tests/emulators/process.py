@@ -249,9 +249,7 @@ class Emulator(ABC):
         return [*prefix, "--"]
 
     def _logs(self) -> str:
-        return "".join(
-            f"\n--- {child.name}, end of its log ---\n{log_tail(child.log_path)}" for child in self.children
-        )
+        return "".join(f"\n--- {child.name}, end of its log ---\n{log_tail(child.log_path)}" for child in self.children)
 
 
 def port_is_open(port: int) -> bool:

@@ -65,9 +65,7 @@ def slow(seconds: float) -> Trouble:
 
 
 def status(code: int, **headers: str) -> Trouble:
-    return Trouble(
-        status=code, body=b"{}", headers={name.replace("_", "-"): value for name, value in headers.items()}
-    )
+    return Trouble(status=code, body=b"{}", headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,7 @@ def sources(root: Path) -> dict[str, str]:
 
 
 def test_only_the_door_asks_a_provider_to_sign() -> None:
-    elsewhere = {
-        (name, use) for name, source in sources(GATEWAY).items() if name != DOOR for use in signing_in(source)
-    }
+    elsewhere = {(name, use) for name, source in sources(GATEWAY).items() if name != DOOR for use in signing_in(source)}
 
     assert elsewhere == OF_DJANGO
 

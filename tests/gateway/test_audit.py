@@ -230,9 +230,7 @@ def test_a_refusal_outside_a_request_commits_at_once(real_database: dict[str, An
 
 
 @pytest.mark.parametrize("is_rolled_back", [False, True], ids=["commits", "rolls back"])
-def test_within_an_open_transaction_the_record_joins_it(
-    real_database: dict[str, Any], is_rolled_back: bool
-) -> None:
+def test_within_an_open_transaction_the_record_joins_it(real_database: dict[str, Any], is_rolled_back: bool) -> None:
     scene = Scene()
 
     with transaction.atomic():
@@ -267,9 +265,7 @@ def test_an_audit_database_that_is_not_there_is_unavailable(db: None, alice: Any
         links.issue(Principal(kind="user", user=alice), Resource.of_field(new_document(alice), "file"))
 
 
-def test_without_the_record_code_gets_no_link(
-    real_database: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_the_record_code_gets_no_link(real_database: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
 
     with no_table(), pytest.raises(AuditUnavailable) as unavailable:
@@ -558,9 +554,7 @@ def test_receivers_hear_nothing_of_a_link_that_never_left(real_database: dict[st
     assert heard == []
 
 
-def test_a_receiver_that_raises_is_logged_and_changes_nothing(
-    alice: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_receiver_that_raises_is_logged_and_changes_nothing(alice: Any, caplog: pytest.LogCaptureFixture) -> None:
     resource = Resource.of_field(new_document(alice), "file")
 
     def broken(**_: Any) -> None:

@@ -113,9 +113,7 @@ BAD_HEADERS = {
 
 @pytest.mark.parametrize("header", BAD_HEADERS.values(), ids=BAD_HEADERS)
 @pytest.mark.parametrize("logged_in", [False, True], ids=["alone", "beside a session"])
-def test_a_header_that_fails_is_refused_whatever_the_session_says(
-    alice: Any, header: str, logged_in: bool
-) -> None:
+def test_a_header_that_fails_is_refused_whatever_the_session_says(alice: Any, header: str, logged_in: bool) -> None:
     request = request_of(alice if logged_in else None)
     request.META["HTTP_AUTHORIZATION"] = header % token_of(alice) if "%" in header else header
     with pytest.raises(NotAuthenticated):
@@ -221,9 +219,7 @@ class TestCSRF:
         with pytest.raises(CSRFFailed):
             authenticate(request)
 
-    def test_a_token_of_the_session_is_taken_where_the_project_keeps_it_there(
-        self, alice: Any, settings: Any
-    ) -> None:
+    def test_a_token_of_the_session_is_taken_where_the_project_keeps_it_there(self, alice: Any, settings: Any) -> None:
         settings.CSRF_USE_SESSIONS = True
         request = request_of(alice, method="POST", **{"X-CSRFToken": CSRF})
         request.session["_csrftoken"] = CSRF

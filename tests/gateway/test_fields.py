@@ -358,9 +358,7 @@ def with_an_upload(document: Document, other: Document) -> Document:
 
 
 def of_a_form_that_failed(document: Document, other: Document) -> Document:
-    form = DocumentForm(
-        {"title": "x" * 51}, {"file": SimpleUploadedFile(other.file.name, b"new")}, instance=document
-    )
+    form = DocumentForm({"title": "x" * 51}, {"file": SimpleUploadedFile(other.file.name, b"new")}, instance=document)
     assert not form.is_valid()
     return document
 
@@ -445,9 +443,7 @@ class TestAnswers:
         assert document.file.name not in repr(raised.value)
 
     @pytest.mark.parametrize("ask_by", ["getattr", "hasattr"])
-    def test_a_refusal_is_not_taken_for_a_missing_attribute(
-        self, document: Document, bob: Any, ask_by: str
-    ) -> None:
+    def test_a_refusal_is_not_taken_for_a_missing_attribute(self, document: Document, bob: Any, ask_by: str) -> None:
         with acting_as(bob), pytest.raises(AccessDenied):
             getattr(document.file, "url", None) if ask_by == "getattr" else hasattr(document.file, "url")
 
@@ -1114,9 +1110,7 @@ class TestAttach:
 
     def test_a_row_without_private_files_holds_no_key(self, document: Document, alice: Any) -> None:
         with acting_as(alice), pytest.raises(AccessDenied):
-            Document(owner=alice).file.attach(
-                "leaflets/a.pdf", from_=Leaflet.objects.create(file="leaflets/a.pdf")
-            )
+            Document(owner=alice).file.attach("leaflets/a.pdf", from_=Leaflet.objects.create(file="leaflets/a.pdf"))
 
     def test_an_attached_key_is_the_rows_own(self, document: Document, alice: Any) -> None:
         second = Document(owner=alice)
@@ -1431,9 +1425,7 @@ class TestLettingGo:
         document.save()
         assert noted() == [thrown_away]
 
-    def test_saving_again_notes_nothing_new(
-        self, document: Document, django_capture_on_commit_callbacks: Any
-    ) -> None:
+    def test_saving_again_notes_nothing_new(self, document: Document, django_capture_on_commit_callbacks: Any) -> None:
         with django_capture_on_commit_callbacks(execute=True):
             document.file.save("new.pdf", content())
         with django_capture_on_commit_callbacks(execute=True):

@@ -210,9 +210,7 @@ def was_orphaned(document: Document, bob: Any) -> None:
 
 
 def was_replaced(document: Document, bob: Any) -> None:
-    connection.cursor().execute(
-        "UPDATE hostapp_document SET file = 'uploads/new.pdf' WHERE id = %s", [document.pk]
-    )
+    connection.cursor().execute("UPDATE hostapp_document SET file = 'uploads/new.pdf' WHERE id = %s", [document.pk])
 
 
 def names_nothing(document: Document, bob: Any) -> None:
@@ -700,9 +698,7 @@ def test_an_explicit_ttl_over_a_limit_is_refused_with_both_numbers(
 
     assert str(error.value) == text
     assert issuances(decision="issued") == []
-    assert query_of(links.issue(user_of(alice), resource, ttl=seconds(ttl - 1)).url)["X-Amz-Expires"] == str(
-        ttl - 1
-    )
+    assert query_of(links.issue(user_of(alice), resource, ttl=seconds(ttl - 1)).url)["X-Amz-Expires"] == str(ttl - 1)
 
 
 def test_the_shorter_life_of_a_store_is_a_limit_too(alice: Any, arranged: Any, settings: Any) -> None:
@@ -821,9 +817,7 @@ def test_a_storage_may_refuse_rather_than_cut(alice: Any, arranged: Any) -> None
 
 
 @pytest.mark.parametrize("left", [60, 0, -10], ids=["within the margin", "now", "past"])
-def test_a_credential_without_a_useful_life_makes_the_storage_unavailable(
-    alice: Any, arranged: Any, left: int
-) -> None:
+def test_a_credential_without_a_useful_life_makes_the_storage_unavailable(alice: Any, arranged: Any, left: int) -> None:
     error = refused(user_of(alice), arranged(provider=honest(expires_at=until(left))))
 
     assert (type(error), error.status) == (StorageUnavailable, 503)
@@ -890,9 +884,7 @@ def test_a_link_that_is_not_what_was_asked_for_does_not_leave(
 
 @pytest.mark.parametrize("number", [0, 1, 2], ids=["first", "middle", "last"])
 @pytest.mark.parametrize("lie", ["another key", "an unsigned link", "a longer life", "nothing"])
-def test_one_odd_link_of_a_batch_lets_none_of_its_storage_out(
-    alice: Any, arranged: Any, lie: str, number: int
-) -> None:
+def test_one_odd_link_of_a_batch_lets_none_of_its_storage_out(alice: Any, arranged: Any, lie: str, number: int) -> None:
     resources = arranged(3)
     wrong = str(resources[number].key)
     ArrangedStorage.arrange = {"provider": lying(lambda s: LIES[lie](s) if wrong in s.url else s)}

@@ -530,18 +530,14 @@ class TestParts:
             pytest.param("uploadId=", "uploadId=x", id="another-upload"),
         ],
     )
-    def test_a_part_is_this_part(
-        self, on_ceph: S3Store, new: str, upload_id: str, old: str, new_value: str
-    ) -> None:
+    def test_a_part_is_this_part(self, on_ceph: S3Store, new: str, upload_id: str, old: str, new_value: str) -> None:
         link = self.part(on_ceph, new, upload_id, 1, self.SECOND)
         assert link.url.count(old) == 1
         url = link.url.replace(old, new_value)
         assert on_ceph.send(url, method="PUT", headers=dict(link.headers), body=self.SECOND).status == 403
         assert self.numbers(on_ceph, new, upload_id) == []
 
-    @pytest.mark.parametrize(
-        "body", [b"the en", b"the end.", b"dne eht"], ids=["shorter", "longer", "other-bytes"]
-    )
+    @pytest.mark.parametrize("body", [b"the en", b"the end.", b"dne eht"], ids=["shorter", "longer", "other-bytes"])
     def test_a_part_is_these_bytes(self, on_ceph: S3Store, new: str, upload_id: str, body: bytes) -> None:
         link = self.part(on_ceph, new, upload_id, 1, self.SECOND)
         assert put(on_ceph, link, body).status in REFUSED_UPLOAD

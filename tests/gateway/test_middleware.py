@@ -367,9 +367,7 @@ def test_requests_within_a_request_have_leases_of_their_own(alice: Any, bob: Any
 
 @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
 @pytest.mark.parametrize("way", VISITS)
-def test_links_made_before_a_stream_starts_are_recorded_before_it(
-    alice: Any, resource: Resource, way: str
-) -> None:
+def test_links_made_before_a_stream_starts_are_recorded_before_it(alice: Any, resource: Resource, way: str) -> None:
     rows_at_start = []
 
     def body(text: str) -> Iterator[str]:

@@ -181,9 +181,7 @@ class TestWhatRowsName:
     def of_an_image_field(self, key: str, owner: Any) -> None:
         restored(Photo(owner=owner, image=key, width=1, height=1))
 
-    @pytest.mark.parametrize(
-        "kind", ["document", "minutes", "a_plain_field", "a_plain_image_field", "an_image_field"]
-    )
+    @pytest.mark.parametrize("kind", ["document", "minutes", "a_plain_field", "a_plain_image_field", "an_image_field"])
     def test_a_row_keeps_it(self, kind: str, alice: Any) -> None:
         name = stored("a/b")
         note(name)

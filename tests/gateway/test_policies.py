@@ -36,6 +36,7 @@ from gateway.policies import (
     DownloadPrefix,
     Everyone,
     Failure,
+    Fitting,
     Limits,
     ModelPermission,
     Not,
@@ -127,6 +128,8 @@ class Compiled(RowPolicy):
         condition = self.condition(principal)
         if isinstance(condition, Exception):
             raise condition
+        if callable(condition):
+            return [Branch(Q(), Allow(self.limits), condition)]
         return [Branch(condition, Allow(self.limits))] if isinstance(condition, Q) else condition
 
 
@@ -142,7 +145,11 @@ def has_title_a(principal: Principal, row: Document) -> bool:
     return row.title == "a"
 
 
-# name, rule in Python, condition in SQL (None: none can be said)
+def breaks() -> bool:
+    raise ZeroDivisionError
+
+
+# name, rule in Python, condition in SQL, or question about the principal
 RULES: list[tuple[str, Any, Any]] = [
     ("always", lambda p, r: True, lambda p: Q()),
     ("never", lambda p, r: False, lambda p: []),
@@ -155,11 +162,15 @@ RULES: list[tuple[str, Any, Any]] = [
      lambda p: Q(title=F("project__name"))),
     ("no owner", lambda p, r: r.owner_id is None, lambda p: Q(owner=None)),
     ("whole", lambda p, r: True, lambda p: Q(Q(), Q())),
+    ("question, yes", lambda p, r: True, lambda p: lambda: True),
+    ("question, no", lambda p, r: False, lambda p: lambda: False),
     ("broken", lambda p, r: ZeroDivisionError(), lambda p: ZeroDivisionError()),
     ("yes-man", lambda p, r: "yes", lambda p: [Branch(Q(), "yes")]),  # type: ignore[arg-type]
     ("forgetful", lambda p, r: None, lambda p: [None]),
     ("opposite of nothing", lambda p, r: TypeError(), lambda p: ~Q()),
     ("opposite of nothing within", lambda p, r: TypeError(), lambda p: Q(Q(), ~Q(Q()))),
+    ("question that breaks", lambda p, r: ZeroDivisionError(), lambda p: breaks),
+    ("question, odd", lambda p, r: "yes", lambda p: lambda: "yes"),
     ("wrong column", lambda p, r: KeyError("column"), lambda p: Q(nothing=1)),
 ]  # fmt: skip
 LIMITS = [Limits(), WIDE, NARROW]
@@ -211,9 +222,7 @@ SOUND = RULES[: [name for name, _, _ in RULES].index("broken")]
 
 
 @st.composite
-def expressions(
-    draw: st.DrawFn, depth: int = 3, *, leaves: Any = SOUND, as_query: Any = None
-) -> tuple[Any, Wanted]:
+def expressions(draw: st.DrawFn, depth: int = 3, *, leaves: Any = SOUND, as_query: Any = None) -> tuple[Any, Wanted]:
     """A policy, and an oracle that says what it must answer."""
     kind = draw(st.sampled_from(["leaf", "and", "or", "not"] if depth else ["leaf"]))
     if kind == "leaf":
@@ -323,9 +332,11 @@ def compiled(policy: Any, principal: Principal, rows: Sequence[Document]) -> lis
         if branches is None:
             return None
         numbers = dict(annotate_branch(Document.objects.all(), branches).values_list("pk", "gateway_branch"))
+        fitting = Fitting(branches)
+        found = [fitting.branch(numbers[row.pk]) for row in rows]
     except Exception:
         return None  # asked one by one instead
-    return ["refused" if numbers[row.pk] is None else branches[numbers[row.pk]].allow for row in rows]
+    return ["refused" if branch is None else branch.allow for branch in found]
 
 
 def seen_through(policy: Any, principal: Principal) -> set[Any] | None:
@@ -366,7 +377,10 @@ def test_the_opposite_of_what_is_null_is_the_opposite_of_a_deny(
     assert seen_through(policy, user_of(alice)) == ({row.pk} if as_query else None)
 
 
-@pytest.mark.parametrize("broken", ["broken", "wrong column", "opposite of nothing", "yes-man"])
+@pytest.mark.parametrize(
+    "broken",
+    ["broken", "wrong column", "opposite of nothing", "yes-man", "question that breaks", "question, odd"],
+)
 @pytest.mark.parametrize("is_left", [True, False], ids=["left", "right"])
 def test_a_failure_beside_a_deny_is_not_turned_into_an_allow(
     alice: Any, policy_of_documents: Any, broken: str, is_left: bool
@@ -376,6 +390,42 @@ def test_a_failure_beside_a_deny_is_not_turned_into_an_allow(
     policy_of_documents(policy)
 
     assert door_of(policy, user_of(alice), new_document(alice)) == "refused"
+
+
+@pytest.mark.parametrize("broken", ["broken", "wrong column", "question that breaks", "question, odd"])
+@pytest.mark.parametrize("is_left", [True, False], ids=["left", "right"])
+def test_a_failure_leaves_the_other_side_its_say(
+    alice: Any, policy_of_documents: Any, broken: str, is_left: bool
+) -> None:
+    failing, owning = rule_of(broken, as_query=True), rule_of("owner", as_query=True)
+    policy = failing | owning if is_left else owning | failing
+    policy_of_documents(policy)
+
+    assert door_of(policy, user_of(alice), new_document(alice)) == Allow(WIDE, "owner")
+    assert door_of(policy, user_of(alice), new_document(None)) == "refused"
+
+
+@pytest.mark.parametrize("owns", [True, False], ids=["owner", "stranger"])
+def test_a_question_is_asked_only_where_no_branch_before_it_fits(
+    alice: Any, policy_of_documents: Any, owns: bool
+) -> None:
+    asked = []
+
+    def question() -> bool:
+        asked.append(1)
+        return True
+
+    policy = rule_of("owner", as_query=True) | Compiled("question", lambda principal: question, NARROW)
+    policy_of_documents(policy)
+    resources = [Resource.of_field(new_document(alice if owns else None), "file") for _ in range(3)]
+
+    with request_of(alice):
+        answers = [links.authorize(user_of(alice), resources[0], Download).policy]
+        assert len(asked) == (0 if owns else 1)
+        links.allowed(user_of(alice), resources)
+
+    assert answers == ["owner" if owns else "question"]
+    assert len(asked) == (0 if owns else 2)  # once for each time that the door is asked
 
 
 # The truth table. A: Allow, D: Deny, F: Failure.
@@ -526,6 +576,9 @@ BAD_BRANCHES = {
     "answer that is a Deny": [Branch(Q(pk__gte=0), Deny())],  # type: ignore[arg-type]
     "condition that is True": [Branch(True, Allow())],  # type: ignore[arg-type]
     "condition that is no query": [Branch(Q(nothing=1), Allow())],
+    "condition and question": [Branch(Q(pk__gte=0), Allow(), lambda: True)],
+    "question that is answered by a number": [Branch(Q(), Allow(), lambda: 1)],  # type: ignore[arg-type,return-value]
+    "question that is none": [Branch(Q(), Allow(), True)],  # type: ignore[arg-type]
     "limits that are none": [Branch(Q(pk__gte=0), Allow("60"))],  # type: ignore[arg-type]
     "tuple": [(Q(), Allow())],
     "True": True,
@@ -758,9 +811,7 @@ def test_policies_of_the_principal(alice: Any, bob: Any, policy: Any, allowed: s
     assert letter_of(decide(policy(), principal, row)) == ("A" if who in allowed else "D")
     assert letter_of(decide(policy(), principal, row, Delete)) == "D"
     assert letter_of(decide(policy(operations=[Delete]), principal, row)) == "D"
-    assert letter_of(decide(policy(operations=[Delete]), principal, row, Delete)) == (
-        "A" if who in allowed else "D"
-    )
+    assert letter_of(decide(policy(operations=[Delete]), principal, row, Delete)) == ("A" if who in allowed else "D")
 
 
 @pytest.mark.parametrize("policy", [Everyone, Authenticated, StaffOnly, lambda **o: Owner("owner", **o)],
@@ -811,9 +862,7 @@ def test_every_spelling_of_a_path_to_the_user_is_one(alice: Any, bob: Any, path:
 @pytest.mark.parametrize("path", PATHS_TO_THE_OWNER)
 @pytest.mark.parametrize("policy", [lambda p: p, lambda p: p & Authenticated(), lambda p: p | StaffOnly()],
                          ids=["alone", "and", "or"])  # fmt: skip
-def test_a_row_without_an_owner_belongs_to_nobody(
-    alice: Any, policy_of_documents: Any, path: str, policy: Any
-) -> None:
+def test_a_row_without_an_owner_belongs_to_nobody(alice: Any, policy_of_documents: Any, path: str, policy: Any) -> None:
     row = new_document(None)
     deleted = User.objects.create(username="gone")
     deleted.delete()
@@ -980,9 +1029,7 @@ def test_what_cannot_be_said_as_a_query_is_not_visible_as_one() -> None:
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    policies=st.lists(
-        st.sampled_from(["owner", "members", "authenticated", "staff", "view"]), min_size=1, max_size=3
-    ),
+    policies=st.lists(st.sampled_from(["owner", "members", "authenticated", "staff", "view"]), min_size=1, max_size=3),
     signs=st.lists(st.booleans(), min_size=3, max_size=3),
     joins=st.lists(st.booleans(), min_size=2, max_size=2),
     who=st.sampled_from(["alice", "bob", "anonymous"]),

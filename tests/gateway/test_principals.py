@@ -740,9 +740,7 @@ def test_the_reason_of_the_system_is_recorded(alice: Any) -> None:
     with acting_as(SYSTEM, reason="nightly report"):
         links.issue_once(resource)
 
-    assert [(row.principal, row.reason, row.policy) for row in issuances()] == [
-        ("system", "nightly report", "system")
-    ]
+    assert [(row.principal, row.reason, row.policy) for row in issuances()] == [("system", "nightly report", "system")]
 
 
 @pytest.mark.parametrize("principal", [SYSTEM, Principal(kind="system")], ids=["constant", "made"])

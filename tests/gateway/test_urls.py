@@ -44,9 +44,7 @@ def test_names_in_a_host_project(name: str, arguments: dict[str, str], expected:
     assert reverse(name, kwargs=arguments) == f"/prefix/gateway/{expected}"
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "expected"), (NAMES | SERVICE_NAMES).values(), ids=NAMES | SERVICE_NAMES
-)
+@pytest.mark.parametrize(("name", "arguments", "expected"), (NAMES | SERVICE_NAMES).values(), ids=NAMES | SERVICE_NAMES)
 def test_names_in_the_service(name: str, arguments: dict[str, str], expected: str) -> None:
     assert reverse(name, kwargs=arguments) == f"/{expected}"
 

@@ -35,9 +35,7 @@ MODULUS = PRIVATE_KEY.public_key().public_numbers().n
 
 
 def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = PRIVATE_KEY, password: bytes | None = None) -> str:
-    encryption = (
-        serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
-    )
+    encryption = serialization.NoEncryption() if password is None else serialization.BestAvailableEncryption(password)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
 
 

@@ -71,9 +71,7 @@ class Delegation:
             "".join(f"{field}\n" for field in DELEGATION.fields) + "\n\n\n",
             "".join(
                 f"&{name}={value.replace(':', '%3A')}"
-                for name, value in zip(
-                    ("skoid", "sktid", "skt", "ske", "sks", "skv"), DELEGATION.fields, strict=True
-                )
+                for name, value in zip(("skoid", "sktid", "skt", "ske", "sks", "skv"), DELEGATION.fields, strict=True)
             ),
             expires_at,
         )
@@ -328,9 +326,7 @@ def test_an_upload_creates_and_only_overwriting_writes() -> None:
     assert verify(signed).permissions == "c"
     with pytest.raises(Refused, match=r"^permission:"):
         verify(signed, blob_exists=True)
-    assert (
-        verify(provider().sign(OPERATIONS["upload-over"], ttl=TTL, now=NOW), blob_exists=True).permissions == "w"
-    )
+    assert verify(provider().sign(OPERATIONS["upload-over"], ttl=TTL, now=NOW), blob_exists=True).permissions == "w"
 
 
 def test_what_clients_have_to_send() -> None:
@@ -429,9 +425,7 @@ def test_no_field_of_a_download_signs_a_control_character(field: str, character:
 
 
 @pytest.mark.parametrize("backdate", [None, timedelta(minutes=15)], ids=["no-start", "backdated"])
-@pytest.mark.parametrize(
-    "endpoint_url", [None, EMULATOR, "https://files.example"], ids=["azure", "emulator", "domain"]
-)
+@pytest.mark.parametrize("endpoint_url", [None, EMULATOR, "https://files.example"], ids=["azure", "emulator", "domain"])
 @pytest.mark.parametrize("credentials", CREDENTIALS.values(), ids=CREDENTIALS)
 def test_the_contract_is_kept(credentials: Any, endpoint_url: str | None, backdate: timedelta | None) -> None:
     target = provider(credentials=credentials, endpoint_url=endpoint_url, backdate=backdate)
@@ -511,9 +505,7 @@ def test_an_account_key_that_is_none_is_refused(key: Any) -> None:
 
 
 def test_neither_repr_nor_str_shows_a_secret() -> None:
-    shown = " ".join(
-        f"{each!r} {each}" for each in (*CREDENTIALS.values(), provider(), CREDENTIALS["delegation"].key)
-    )
+    shown = " ".join(f"{each!r} {each}" for each in (*CREDENTIALS.values(), provider(), CREDENTIALS["delegation"].key))
     assert ACCOUNT_KEY[:20] not in shown
     assert DELEGATION.value[:20] not in shown
     assert "11111111" not in shown

@@ -539,9 +539,7 @@ BROKEN: dict[str, tuple[str, Callable[[Provider], Any], str]] = {
     "link-shows-itself": (
         "local",
         answers(
-            lambda s: Chatty(
-                url=s.url, method=s.method, expires_at=s.expires_at, headers=s.headers, fields=s.fields
-            )
+            lambda s: Chatty(url=s.url, method=s.method, expires_at=s.expires_at, headers=s.headers, fields=s.fields)
         ),
         "shows_no_signature",
     ),

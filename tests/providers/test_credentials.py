@@ -107,9 +107,7 @@ COVERED: dict[str, tuple[int, float | None, int | None]] = {
 
 
 @pytest.mark.parametrize(("wanted", "left", "covered"), COVERED.values(), ids=COVERED)
-def test_lifetime_ends_a_minute_before_the_credential(
-    wanted: int, left: float | None, covered: int | None
-) -> None:
+def test_lifetime_ends_a_minute_before_the_credential(wanted: int, left: float | None, covered: int | None) -> None:
     end = None if left is None else NOW + timedelta(seconds=left)
     if covered is None:
         assert end is not None

@@ -62,9 +62,7 @@ def test_codes_are_unique_and_spelt_alike() -> None:
 
 
 def test_the_drawing_is_the_tree() -> None:
-    tree = {
-        name: None if error is ProviderError else error.__mro__[1].__name__ for name, error in classes().items()
-    }
+    tree = {name: None if error is ProviderError else error.__mro__[1].__name__ for name, error in classes().items()}
     assert drawn_tree() == tree
 
 

@@ -453,10 +453,7 @@ def test_configuration_that_cannot_work_is_refused(name: str, value: Any, piece:
         pytest.param(INFO | {"client_email": "project"}, "client_email is 'project'", id="email-without-at"),
         pytest.param(INFO | {"client_email": " a@b\n"}, "client_email is", id="email-with-white-space"),
         pytest.param({key: INFO[key] for key in INFO if key != "private_key"}, "has no private_key", id="no-key"),
-        *(
-            pytest.param(INFO | {"private_key": key}, piece, id=name)
-            for name, (key, piece) in clouds.BAD_KEYS.items()
-        ),
+        *(pytest.param(INFO | {"private_key": key}, piece, id=name) for name, (key, piece) in clouds.BAD_KEYS.items()),
     ],
 )
 def test_a_key_that_cannot_sign_is_refused(info: Any, piece: str) -> None:

@@ -110,9 +110,7 @@ def test_links_are_those_of_the_key_that_only_google_has(signer: IAMSigner) -> N
         Upload("a", content_type="image/png", size_bytes=1),
         UploadForm("a", content_type="image/png", min_bytes=0, max_bytes=1),
     ):
-        assert provider(signer).sign(operation, ttl=TTL, now=NOW) == provider(key).sign(
-            operation, ttl=TTL, now=NOW
-        )
+        assert provider(signer).sign(operation, ttl=TTL, now=NOW) == provider(key).sign(operation, ttl=TTL, now=NOW)
 
 
 def test_the_contract_is_kept(signer: IAMSigner) -> None:
@@ -294,9 +292,7 @@ def test_a_page_fails_whole_and_within_a_second(
     assert clouds.within_a_second(attempt)
 
 
-def test_an_endpoint_that_keeps_failing_is_left_alone_and_probed_once(
-    signer: IAMSigner, iam: IAMCredentials
-) -> None:
+def test_an_endpoint_that_keeps_failing_is_left_alone_and_probed_once(signer: IAMSigner, iam: IAMCredentials) -> None:
     sign(signer)
     iam.trouble = status(500)
     while signer._breaker.is_closed:
@@ -316,17 +312,15 @@ def test_an_endpoint_that_keeps_failing_is_left_alone_and_probed_once(
     assert signer._breaker.is_closed
 
 
-def test_64_threads_on_an_endpoint_that_hangs_pile_up_nowhere(
-    metadata: GoogleMetadata, iam: IAMCredentials
-) -> None:
+def test_64_threads_on_an_endpoint_that_hangs_pile_up_nowhere(metadata: GoogleMetadata, iam: IAMCredentials) -> None:
     def attempt() -> float:
         signer = make(metadata, iam)
         iam.trouble = None
         sign(signer)
         iam.trouble = HANGS
-        connections = iam.connections
         longest = max(clouds.at_once(lambda: refused(signer)))
-        assert iam.connections - connections <= 16
+        assert signer._executor is not None
+        assert len(signer._executor._threads) == 16
         iam.trouble = None
         signer._breaker._probe_at = 0.0
         verify(sign(signer))
@@ -376,9 +370,7 @@ def test_whatever_the_metadata_server_does_there_is_an_answer_within_a_second(
     assert iam.asked() == 0
 
 
-def test_a_token_in_hand_is_used_while_the_metadata_server_is_down(
-    signer: IAMSigner, metadata: GoogleMetadata
-) -> None:
+def test_a_token_in_hand_is_used_while_the_metadata_server_is_down(signer: IAMSigner, metadata: GoogleMetadata) -> None:
     sign(signer)
     metadata.refuse()
     signer._tokens._repeat_at = 0.0
@@ -456,9 +448,7 @@ def test_application_default_credentials_are_looked_for_at_the_first_use(
         return google.auth.compute_engine.Credentials(), "project"
 
     monkeypatch.setattr(google.auth, "default", default)
-    monkeypatch.setattr(
-        "google.auth.compute_engine._metadata._GCE_METADATA_HOST", metadata.url.removeprefix("http://")
-    )
+    monkeypatch.setattr("google.auth.compute_engine._metadata._GCE_METADATA_HOST", metadata.url.removeprefix("http://"))
     tokens = GoogleCredentials()
     signer = IAMSigner(tokens=tokens, endpoint_url=iam.url)
     assert looked == []

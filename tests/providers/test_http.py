@@ -99,15 +99,15 @@ def test_a_connection_left_idle_for_long_is_not_trusted(echo: Echo, monkeypatch:
 )
 def test_nothing_outlasts_the_deadline(echo: Echo, trouble: Trouble) -> None:
     echo.trouble = trouble
-    assert took(lambda: Connection(echo.url).ask("GET", "/", deadline=soon())) < 2 * SHORT_SECONDS
-    assert took(lambda: ask_once(echo.url, "GET", "/", deadline=soon())) < 2 * SHORT_SECONDS
+    assert took(lambda: Connection(echo.url).ask("GET", "/", deadline=soon())) < 1
+    assert took(lambda: ask_once(echo.url, "GET", "/", deadline=soon())) < 1
 
 
 def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         # It never answers the handshake.
-        assert took(lambda: Connection(url).ask("GET", "/", deadline=soon())) < 2 * SHORT_SECONDS
+        assert took(lambda: Connection(url).ask("GET", "/", deadline=soon())) < 1
 
 
 def test_a_refused_connection_is_said_at_once(echo: Echo) -> None:
@@ -174,7 +174,7 @@ def test_retries_end_with_the_deadline(echo: Echo) -> None:
     echo.trouble = status(503)
     began = time.monotonic()
     assert ask_once(echo.url, "GET", "/", deadline=soon()).status == 503
-    assert time.monotonic() - began < 2 * SHORT_SECONDS
+    assert time.monotonic() - began < 1
     assert 1 < echo.asked() < 20
 
 
@@ -182,7 +182,7 @@ def test_the_endpoint_says_how_long_to_wait(echo: Echo) -> None:
     echo.trouble = status(429, Retry_After="3600")
     began = time.monotonic()
     assert ask_once(echo.url, "GET", "/", deadline=soon()).status == 429
-    assert (echo.asked(), time.monotonic() - began < SHORT_SECONDS) == (1, True)
+    assert (echo.asked(), time.monotonic() - began < 1) == (1, True)
 
 
 def test_pauses_are_random_and_grow() -> None:
@@ -240,4 +240,4 @@ def test_nothing_outlasts_the_deadline_over_tls(secure_echo: Echo, certificate: 
     for trouble in (HANGS, DRIPS):
         secure_echo.trouble = trouble
         ask = Connection(secure_echo.url, ca_file=str(certificate)).ask
-        assert took(lambda ask=ask: ask("GET", "/", deadline=soon())) < 2 * SHORT_SECONDS  # type: ignore[misc]
+        assert took(lambda ask=ask: ask("GET", "/", deadline=soon())) < 1  # type: ignore[misc]

@@ -125,9 +125,7 @@ def test_a_link_tells_the_operation_it_was_signed_for(
             {"Content-Type": "image/png", "If-None-Match": "*"},
             id="no-checksum",
         ),
-        pytest.param(
-            replace(UPLOAD, checksum=None, overwrite=True), {"Content-Type": "image/png"}, id="overwrite"
-        ),
+        pytest.param(replace(UPLOAD, checksum=None, overwrite=True), {"Content-Type": "image/png"}, id="overwrite"),
     ],
 )
 def test_an_upload_tells_the_client_what_to_send(upload: Upload, headers: Mapping[str, str]) -> None:

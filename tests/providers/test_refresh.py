@@ -119,7 +119,7 @@ def test_the_next_one_is_fetched_ahead_and_nobody_waits_for_it(hung: threading.E
     source.work = hung.wait
     began = time.monotonic()
     assert get(values, after=timedelta(minutes=50)).number == 1  # it still covers the need
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < WAIT_SECONDS
     assert source.fetched == 2
     hung.set()
     eventually(lambda: get(values, after=timedelta(minutes=50)).number == 2)
@@ -232,7 +232,7 @@ def test_after_a_failure_nobody_asks_for_a_while_and_nobody_waits() -> None:
         with pytest.raises(CredentialsUnavailable):
             get(values)
     assert source.fetched == 1
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < WAIT_SECONDS
 
 
 def test_it_recovers_with_one_probe() -> None:
@@ -251,37 +251,50 @@ def test_it_recovers_with_one_probe() -> None:
 
 
 def test_no_caller_waits_over_a_second_for_a_fetch_that_hangs(hung: threading.Event) -> None:
+    def attempt() -> float:
+        source = Source()
+        source.work = hung.wait
+        values = source.refresher()
+
+        def waited() -> float:
+            began = time.monotonic()
+            with pytest.raises(CredentialsUnavailable, match=r"none came in 0\.9 s"):
+                get(values)
+            return time.monotonic() - began
+
+        longest = max(clouds.at_once(waited))
+        # Later callers do not wait at all, and begin nothing.
+        assert clouds.at_once_mostly(waited() for _ in range(10))
+        assert source.fetched == 1
+        return longest
+
+    assert clouds.within_a_second(attempt)
+
+
+def test_what_comes_late_is_used(hung: threading.Event) -> None:
     source = Source()
     source.work = hung.wait
     values = source.refresher()
-
-    def waited() -> float:
-        began = time.monotonic()
-        with pytest.raises(CredentialsUnavailable, match=r"none came in 0\.9 s"):
-            get(values)
-        return time.monotonic() - began
-
-    assert max(clouds.at_once(waited)) < 1
-    assert source.fetched == 1
-    # Later callers do not wait at all, and begin nothing.
-    assert waited() < 0.1
-    assert source.fetched == 1
-    # What comes late is used.
+    with pytest.raises(CredentialsUnavailable):
+        values.get(now=NOW, needed_seconds=NEEDED_SECONDS, deadline=time.monotonic())
     hung.set()
     eventually(lambda: values._value is not None)
     assert get(values).number == 1
 
 
 def test_the_old_value_is_used_while_a_fetch_hangs(hung: threading.Event) -> None:
-    source = Source()
-    values = source.refresher()
-    get(values)
-    values._repeat_at = 0.0
-    source.work = hung.wait
-    began = time.monotonic()
-    for _ in range(10):
-        assert get(values, after=timedelta(seconds=3500)).number == 1
-    assert time.monotonic() - began < WAIT_SECONDS + 0.1
+    def attempt() -> float:
+        source = Source()
+        values = source.refresher()
+        get(values)
+        values._repeat_at = 0.0
+        source.work = hung.wait
+        began = time.monotonic()
+        for _ in range(10):
+            assert get(values, after=timedelta(seconds=3500)).number == 1
+        return time.monotonic() - began
+
+    assert clouds.within_a_second(attempt)
 
 
 def test_a_deadline_of_the_caller_comes_first(hung: threading.Event) -> None:
@@ -291,7 +304,7 @@ def test_a_deadline_of_the_caller_comes_first(hung: threading.Event) -> None:
     began = time.monotonic()
     with pytest.raises(CredentialsUnavailable):
         values.get(now=NOW, needed_seconds=1, deadline=began + 0.1)
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < WAIT_SECONDS
 
 
 def test_a_fetch_that_hangs_for_long_is_given_up_but_threads_do_not_pile_up(
@@ -384,14 +397,14 @@ def test_what_is_gone_is_not_called_after_a_fork() -> None:
             raise AssertionError("called")
 
     holder = Holder()
-    before = len(refresh._resets)
+    before = set(refresh._resets)
     after_fork(holder.reset)
-    assert len(refresh._resets) == before + 1
+    (added,) = refresh._resets - before
     reference = weakref.ref(holder)
     del holder
     gc.collect()
     assert reference() is None
-    assert len(refresh._resets) == before
+    assert added not in refresh._resets
 
 
 # --- the breaker -------------------------------------------------------------------------------------------

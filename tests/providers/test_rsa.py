@@ -20,9 +20,7 @@ from tests.providers import clouds
 def test_what_is_signed_verifies(digest: Any, as_bytes: bool) -> None:
     sign = load_signer(clouds.PEM.encode() if as_bytes else clouds.PEM, digest=digest, name="private_key")
     for message in (b"", b"a", bytes(1000)):
-        clouds.PRIVATE_KEY.public_key().verify(
-            sign(message), message, padding.PKCS1v15(), getattr(hashes, digest)()
-        )
+        clouds.PRIVATE_KEY.public_key().verify(sign(message), message, padding.PKCS1v15(), getattr(hashes, digest)())
 
 
 @pytest.mark.parametrize(("key", "piece"), clouds.BAD_KEYS.values(), ids=clouds.BAD_KEYS)

@@ -116,9 +116,7 @@ lifetimes = st.integers(1, 604_800).map(lambda seconds: timedelta(seconds=second
 
 
 def client_for(target: Mapping[str, Any]) -> Any:
-    return oracle.client(
-        target["region"], target["addressing_style"], target["endpoint_url"], target["credentials"]
-    )
+    return oracle.client(target["region"], target["addressing_style"], target["endpoint_url"], target["credentials"])
 
 
 @given(
@@ -202,9 +200,7 @@ def test_all_partitions_are_in_the_table() -> None:
 
 @pytest.mark.parametrize("endpoint_url", [None, *(url for url in ENDPOINTS if url.startswith("https"))], ids=str)
 @pytest.mark.parametrize("style", ["virtual", "path"])
-def test_a_dotted_bucket_is_addressed_by_path_as_botocore_does_over_https(
-    style: Any, endpoint_url: str | None
-) -> None:
+def test_a_dotted_bucket_is_addressed_by_path_as_botocore_does_over_https(style: Any, endpoint_url: str | None) -> None:
     operation = Download("a b", filename="x.txt")
     target = {"region": "us-east-1", "endpoint_url": endpoint_url, "addressing_style": style}
     theirs = oracle.presign(
@@ -403,9 +399,7 @@ def test_every_link_is_good_for_exactly_what_was_asked(
             assert verified.query == {"partNumber": str(operation.number), "uploadId": operation.upload_id}
     if not isinstance(operation, Download):
         assert signed.method == "PUT"
-        assert {name.lower() for name in signed.headers} | {"host", "content-length"} == set(
-            verified.signed_headers
-        )
+        assert {name.lower() for name in signed.headers} | {"host", "content-length"} == set(verified.signed_headers)
         assert (operation.checksum is not None) == bool(
             {"content-md5", *(f"x-amz-checksum-{name}" for name in examples.DIGEST_BYTES)}
             & set(verified.signed_headers)
@@ -432,9 +426,7 @@ DISOBEDIENCE: dict[str, dict[str, Any]] = {
     "no-type": {"headers": {k: v for k, v in UPLOAD_HEADERS.items() if k != "Content-Type"}},
     "overwrites": {"headers": {k: v for k, v in UPLOAD_HEADERS.items() if k != "If-None-Match"}},
     "overwrites-another": {"headers": UPLOAD_HEADERS | {"If-None-Match": '"etag"'}},
-    "other-checksum": {
-        "headers": UPLOAD_HEADERS | {"x-amz-checksum-sha256": base64.b64encode(b"\1" * 32).decode()}
-    },
+    "other-checksum": {"headers": UPLOAD_HEADERS | {"x-amz-checksum-sha256": base64.b64encode(b"\1" * 32).decode()}},
     "no-checksum": {"headers": {k: v for k, v in UPLOAD_HEADERS.items() if "checksum" not in k}},
     "public-acl": {"headers": UPLOAD_HEADERS | {"x-amz-acl": "public-read"}},
     "metadata": {"headers": UPLOAD_HEADERS | {"x-amz-meta-a": "b"}},
@@ -500,9 +492,7 @@ def test_no_parameter_can_be_dropped_doubled_or_added(name: str) -> None:
     pairs = query.split("&")
     mutants = [pairs[:i] + pairs[i + 1 :] for i in range(len(pairs))]
     mutants += [[*pairs, pair] for pair in pairs]
-    mutants += [
-        [*pairs, extra] for extra in ("versionId=other", "response-content-type=text%2Fhtml", "acl", "x=y")
-    ]
+    mutants += [[*pairs, extra] for extra in ("versionId=other", "response-content-type=text%2Fhtml", "acl", "x=y")]
     for mutant in mutants:
         with pytest.raises(Refused):
             verify(replace(signed, url=f"{base}?{'&'.join(mutant)}"), operation, credentials=credentials)
@@ -921,9 +911,7 @@ def test_the_environment_moves_no_link_and_signing_loads_no_sdk(hostile_environm
     assert not {"gateway", "settings", "cryptography", "asyncio", "pytest"} & set(modules.split())
 
 
-def test_an_sdk_would_have_followed_the_environment(
-    hostile_environment: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_sdk_would_have_followed_the_environment(hostile_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     # Otherwise the test above would prove nothing.
     monkeypatch.delenv("AWS_PROFILE")  # it is followed as well: to an error
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)

@@ -30,9 +30,7 @@ names = st.text(string.ascii_letters + "-_.~ /", min_size=1, max_size=12)
 header_names = st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_size=12).filter(
     lambda name: name not in {"host", *SIGNED_HEADERS_BLACKLIST}  # what proxies change is never signed
 )
-header_values = st.lists(st.text(string.ascii_letters + string.digits + "/;=*+", min_size=1), min_size=1).map(
-    " ".join
-)
+header_values = st.lists(st.text(string.ascii_letters + string.digits + "/;=*+", min_size=1), min_size=1).map(" ".join)
 
 
 def encoded_by_the_specification(text: str, unreserved: str) -> str:

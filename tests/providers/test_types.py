@@ -241,9 +241,7 @@ def test_an_unknown_field_is_an_error() -> None:
         pytest.param({}, None, id="neither"),
         pytest.param({"disposition": "inline"}, "inline", id="inline"),
         pytest.param({"filename": "a.txt"}, 'attachment; filename="a.txt"', id="name-alone-is-an-attachment"),
-        pytest.param(
-            {"filename": "a.txt", "disposition": "inline"}, 'inline; filename="a.txt"', id="inline-with-name"
-        ),
+        pytest.param({"filename": "a.txt", "disposition": "inline"}, 'inline; filename="a.txt"', id="inline-with-name"),
         pytest.param({"filename": ""}, 'attachment; filename="download"', id="empty-name"),
     ],
 )

@@ -57,9 +57,7 @@ class PublicKey:
         info = bytes.fromhex("3021300906052b0e03021a05000414") + hashlib.sha1(message).digest()
         expected = b"\x00\x01" + b"\xff" * (length - len(info) - 3) + b"\x00" + info
         number = int.from_bytes(signature, "big")
-        return (
-            number < self.modulus and pow(number, self.exponent, self.modulus).to_bytes(length, "big") == expected
-        )
+        return number < self.modulus and pow(number, self.exponent, self.modulus).to_bytes(length, "big") == expected
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +70,7 @@ class Verified:
     expires_at: datetime
 
 
-def verify_url(
-    url: str, *, keys: Mapping[str, PublicKey], now: datetime, source_ip: str = "192.0.2.1"
-) -> Verified:
+def verify_url(url: str, *, keys: Mapping[str, PublicKey], now: datetime, source_ip: str = "192.0.2.1") -> Verified:
     """Verify one signed URL.
 
     Raises:

@@ -80,9 +80,7 @@ class RSAIdentity:
         info = bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(text.encode()).digest()
         expected = b"\x00\x01" + b"\xff" * (length - len(info) - 3) + b"\x00" + info
         number = int.from_bytes(signature, "big")
-        return (
-            number < self.modulus and pow(number, self.exponent, self.modulus).to_bytes(length, "big") == expected
-        )
+        return number < self.modulus and pow(number, self.exponent, self.modulus).to_bytes(length, "big") == expected
 
 
 @dataclass(frozen=True)

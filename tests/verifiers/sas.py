@@ -268,9 +268,7 @@ def _delegation_key(account: Account, query: Mapping[str, str], expires_at: date
     return key.value
 
 
-def _check_permission(
-    method: str, query: Mapping[str, str], headers: Mapping[str, str], *, blob_exists: bool
-) -> None:
+def _check_permission(method: str, query: Mapping[str, str], headers: Mapping[str, str], *, blob_exists: bool) -> None:
     sent = {name.lower() for name in headers}
     match method, query.get("comp"):
         case (("GET" | "HEAD"), None):

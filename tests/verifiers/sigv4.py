@@ -271,9 +271,7 @@ _REQUIRED = frozenset(
 # x-amz-* must be signed by the specification; the others change what is stored, or whether.
 _MUST_BE_SIGNED = frozenset({"host", "content-type", "content-md5", "if-match", "if-none-match"})
 
-_POST_REQUIRED = frozenset(
-    {"key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"}
-)
+_POST_REQUIRED = frozenset({"key", "policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"})
 _POST_EXEMPT = frozenset({"x-amz-signature", "file", "policy"})
 # These must be bound by equality: a prefix would let the holder of the form choose them.
 _POST_PINNED = frozenset({"bucket", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-security-token"})

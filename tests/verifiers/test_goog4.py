@@ -359,9 +359,7 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     key=texts,
     method=st.sampled_from(["GET", "HEAD", "PUT", "DELETE"]),
     seconds=st.integers(1, 604_800),
-    headers=st.dictionaries(
-        st.sampled_from(["content-type", "content-md5", "x-goog-hash", "x-goog-meta-a"]), words
-    ),
+    headers=st.dictionaries(st.sampled_from(["content-type", "content-md5", "x-goog-hash", "x-goog-meta-a"]), words),
     more=st.fixed_dictionaries(
         {}, optional={"response_disposition": texts, "response_type": texts, "generation": words}
     ),

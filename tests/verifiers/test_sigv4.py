@@ -254,9 +254,7 @@ def clients(draw: st.DrawFn) -> tuple[Any, str, str | None]:
 def ascii_words(max_size: int) -> st.SearchStrategy[str]:
     visible = "".join(character for character in string.printable if "!" <= character <= "~")
     return (
-        st.lists(st.text(visible, min_size=1), min_size=1, max_size=3)
-        .map(" ".join)
-        .map(lambda t: t[:max_size].strip())
+        st.lists(st.text(visible, min_size=1), min_size=1, max_size=3).map(" ".join).map(lambda t: t[:max_size].strip())
     )
 
 

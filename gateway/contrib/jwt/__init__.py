@@ -136,9 +136,7 @@ def _user_of(claims: dict[str, Any], issuer: Issuer) -> Any:
     return found.user
 
 
-def _as_api_token(
-    token: UnverifiedToken, issuer: Issuer, user: Any, scopes: list[str], ends_at: datetime
-) -> ApiToken:
+def _as_api_token(token: UnverifiedToken, issuer: Issuer, user: Any, scopes: list[str], ends_at: datetime) -> ApiToken:
     """Say what a token is good for in the one way that the door knows: as a row, which is never saved.
 
     Its id is made of the issuer and ``jti``, or else of what is signed, so that audit rows name it alike.

@@ -79,9 +79,7 @@ def _issuer(name: str, options: Any) -> Issuer:
     algorithms = _algorithms(name, options.get("algorithms"))
     leeway_seconds = options.get("leeway_seconds", 0)
     if type(leeway_seconds) is not int or not 0 <= leeway_seconds <= MAX_LEEWAY_SECONDS:
-        raise _wrong(
-            name, "leeway_seconds", f"is {leeway_seconds!r}; a whole number from 0 to {MAX_LEEWAY_SECONDS}"
-        )
+        raise _wrong(name, "leeway_seconds", f"is {leeway_seconds!r}; a whole number from 0 to {MAX_LEEWAY_SECONDS}")
     scopes_claim = options.get("scopes_claim")
     return Issuer(
         name=name,
@@ -159,9 +157,7 @@ def _file(name: str, value: Any, algorithms: Sequence[str]) -> FileKeys:
         problem = type(error).__name__
     except ValueError as error:
         problem = str(error)
-    raise _wrong(
-        name, "jwks_file", f"is {str(value)!r}; a file with a key set for {', '.join(algorithms)}: {problem}"
-    )
+    raise _wrong(name, "jwks_file", f"is {str(value)!r}; a file with a key set for {', '.join(algorithms)}: {problem}")
 
 
 def _url(name: str, value: Any) -> tuple[str, str]:

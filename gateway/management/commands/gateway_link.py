@@ -53,9 +53,7 @@ class Command(BaseCommand):
         if resource is None:
             self._refuse()
         filename = options["filename"] and clean_filename(options["filename"])
-        operation = partial(
-            Download, method=options["method"], disposition=options["disposition"], filename=filename
-        )
+        operation = partial(Download, method=options["method"], disposition=options["disposition"], filename=filename)
         issued = _issue(user, resource, operation, options["ttl"])
         if issued is None:
             self._refuse()

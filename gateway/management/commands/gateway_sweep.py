@@ -42,9 +42,7 @@ class Command(BaseCommand):
         total = ", ".join(f"{number} {outcome}" for outcome, number in sorted(count.items())) or "nothing to do"
         self.stdout.write(f"{total}." if execute else f"{total}. Nothing was changed; --execute does it.")
         if count["failed"]:
-            raise CommandError(
-                f"{count['failed']} of {count.total()} could not be deleted; the next run tries again"
-            )
+            raise CommandError(f"{count['failed']} of {count.total()} could not be deleted; the next run tries again")
 
 
 def _positive(text: str) -> int:

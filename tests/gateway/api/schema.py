@@ -35,9 +35,7 @@ def conforms(value: Any, schema: dict[str, Any], document: Any, place: str = "$"
             case "anyOf":
                 assert any(_fits(value, one, document) for one in wanted), f"{place}: {value!r} is none of anyOf"
             case "type":
-                is_type = isinstance(value, TYPES[wanted]) and not (
-                    wanted != "boolean" and isinstance(value, bool)
-                )
+                is_type = isinstance(value, TYPES[wanted]) and not (wanted != "boolean" and isinstance(value, bool))
                 assert is_type, f"{place}: {value!r} is no {wanted}"
             case "const":
                 assert value == wanted, f"{place}: {value!r} is not {wanted!r}"

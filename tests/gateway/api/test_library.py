@@ -32,9 +32,7 @@ def of(user: Any, *scopes: str) -> Principal:
     return Principal(kind="user", user=user, token=ApiToken.objects.latest("created_at"))
 
 
-def upload(
-    name: str = "a.txt", content: bytes = b"content", content_type: str = "text/html"
-) -> SimpleUploadedFile:
+def upload(name: str = "a.txt", content: bytes = b"content", content_type: str = "text/html") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, content, content_type)
 
 
@@ -298,9 +296,7 @@ class TestSave:
         row = Issuance.objects.get()
         assert (row.decision, row.operation, row.key) == ("allowed", "Upload", file.key)
 
-    @pytest.mark.parametrize(
-        "scopes", [["Download"], ["Download", "Update", "Delete", "Share"]], ids=["one", "most"]
-    )
+    @pytest.mark.parametrize("scopes", [["Download"], ["Download", "Update", "Delete", "Share"]], ids=["one", "most"])
     def test_a_token_needs_the_scope(self, alice: Any, scopes: list[str]) -> None:
         with pytest.raises(AccessDenied):
             library.save(of(alice, *scopes), upload())

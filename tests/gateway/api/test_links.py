@@ -660,9 +660,7 @@ class TestBatch:
 
     MODELS: dict[str, Callable[[Any, int], list[str]]] = {
         "files": lambda alice, count: [str(file_of(alice).pk) for _ in range(count)],
-        "owned rows": lambda alice, count: [
-            f"hostapp.document:{new_document(alice).pk}:file" for _ in range(count)
-        ],
+        "owned rows": lambda alice, count: [f"hostapp.document:{new_document(alice).pk}:file" for _ in range(count)],
         "rows behind joins": lambda alice, count: _minutes(alice, count),
         "the same file": lambda alice, count: [str(file_of(alice).pk)] * count,
         "refusals": lambda alice, count: [str(uuid.uuid4()) for _ in range(count)],
@@ -771,9 +769,7 @@ class TestDependencyDown:
         assert (response.status_code, response.json()["code"], issued()) == (503, "storage_unavailable", 0)
 
 
-def sent(
-    client: AsyncClient, address: str, body: bytes, media_type: str = "application/json", **headers: str
-) -> Any:
+def sent(client: AsyncClient, address: str, body: bytes, media_type: str = "application/json", **headers: str) -> Any:
     async def send() -> Any:
         return await client.generic("POST", address, body, content_type=media_type, headers=headers)
 

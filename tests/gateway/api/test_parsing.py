@@ -86,9 +86,7 @@ def test_plain_json_is_read(body: bytes, value: Any) -> None:
 
 
 @given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v, max_size=3), max_leaves=5
-    )
+    st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v, max_size=3), max_leaves=5)
 )
 def test_what_json_writes_is_read_or_refused_for_its_text(value: Any) -> None:
     body = json.dumps(value).encode()

@@ -165,9 +165,7 @@ ACCEPTED: dict[str, Callable[[], str]] = {
     "instants with fractions": lambda: token(claims_of(iat=time.time() - 1.5, exp=time.time() + 60.5)),
     "not before now": lambda: token(claims_of(nbf=int(time.time()))),
     "no name of its own": lambda: token(claims_of(jti=...)),
-    "claims of other services": lambda: token(
-        claims_of(roles=["a"], nested={"a": [1, None, True, 1.5]}, name="é")
-    ),
+    "claims of other services": lambda: token(claims_of(roles=["a"], nested={"a": [1, None, True, 1.5]}, name="é")),
     "another key of the set": lambda: token(key=rsa_key("second")),
     "another algorithm of the issuer": lambda: token(key=ec_key(), algorithm="ES256"),
     "8 KiB": lambda: of_size(8 * 2**10),
@@ -316,7 +314,8 @@ FORGED: dict[str, tuple[Callable[[], str], str]] = {
     **{f"{name} {kind}": (lambda name=name, value=value: token(claims_of(**{name: value()})), TIME)
        for name in ("exp", "iat", "nbf") for kind, value in {
            "a text": lambda: str(now() + 60), "true": lambda: True, "negative": lambda: -1,
-           "a list": lambda: [now() + 60], "out of the calendar": lambda: 10**12, "of 400 digits": lambda: 10**400,
+           "a list": lambda: [now() + 60], "of 400 digits": lambda: 10**400,
+           "out of the calendar": lambda: 10**12, "at the end of the calendar": lambda: 253_402_300_799,
        }.items()},
     "nbf infinite": (lambda: token(raw(', "nbf": 1e400')), TIME),
     "nbf NaN": (lambda: token(raw(', "nbf": NaN')), JSON),
@@ -934,9 +933,7 @@ class TestAddress:
         assert server.connections == 0
 
     @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-    def test_without_any_keys_it_cannot_be_told(
-        self, keys: KeySource, server: KeyServer, trouble: Trouble
-    ) -> None:
+    def test_without_any_keys_it_cannot_be_told(self, keys: KeySource, server: KeyServer, trouble: Trouble) -> None:
         server.trouble = trouble
         began = time.monotonic()
         answers = at_once(8, lambda: found(keys))
@@ -1052,18 +1049,14 @@ class TestAPI:
 
     def test_beside_the_session_of_another_user_it_is_refused(self, alice: Any, bob: Any) -> None:
         client = by_session(bob)
-        response = client.send(
-            LINKS, {"file": str(file_of(alice).pk)}, headers={"Authorization": f"Bearer {token()}"}
-        )
+        response = client.send(LINKS, {"file": str(file_of(alice).pk)}, headers={"Authorization": f"Bearer {token()}"})
         assert response.status_code == 401
         assert issued() == 0
 
     def test_beside_a_session_of_its_user_it_counts(self, alice: Any) -> None:
         client = by_session(alice)
         del client.cookies["csrftoken"]  # which a session alone would need
-        response = client.send(
-            LINKS, {"file": str(file_of(alice).pk)}, headers={"Authorization": f"Bearer {token()}"}
-        )
+        response = client.send(LINKS, {"file": str(file_of(alice).pk)}, headers={"Authorization": f"Bearer {token()}"})
         assert response.status_code == 201
         assert Issuance.objects.get().credential == identity_of(token()).credential
 

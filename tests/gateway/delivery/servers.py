@@ -21,7 +21,7 @@ Command = Callable[[int], list[str]]
 def _gunicorn(*options: str) -> Command:
     return lambda port: [
         sys.executable, "-m", "gunicorn", "settings.wsgi:application", "--bind", f"{LOOPBACK}:{port}",
-        "--workers", "1", "--no-control-socket", "--worker-tmp-dir", "/dev/shm", *options,
+        "--workers", "1", "--no-control-socket", *options,
     ]  # fmt: skip
 
 
@@ -99,9 +99,7 @@ class Server(Emulator):
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(LOOPBACK, self.port, timeout=20)
 
-    def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None
-    ) -> Answer:
+    def request(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None) -> Answer:
         connection = self.connect()
         try:
             connection.request(method, target(url), body=body, headers=dict(headers or {}))

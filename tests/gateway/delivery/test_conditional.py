@@ -51,9 +51,7 @@ CONDITIONS: dict[str, tuple[Mapping[str, str], int | None, int | None]] = {
 
 
 @pytest.mark.parametrize(("headers", "read", "written"), CONDITIONS.values(), ids=CONDITIONS)
-def test_preconditions_are_asked_in_order(
-    headers: Mapping[str, str], read: int | None, written: int | None
-) -> None:
+def test_preconditions_are_asked_in_order(headers: Mapping[str, str], read: int | None, written: int | None) -> None:
     assert precondition(headers, CURRENT, reading=True) == read
     assert precondition(headers, CURRENT, reading=False) == written
 
@@ -90,9 +88,7 @@ RANGE_CONDITIONS: dict[str, tuple[Mapping[str, str], int, bool]] = {
 
 
 @pytest.mark.parametrize(("headers", "now", "expected"), RANGE_CONDITIONS.values(), ids=RANGE_CONDITIONS)
-def test_if_range_holds_only_for_exactly_what_is_stored(
-    headers: Mapping[str, str], now: int, expected: bool
-) -> None:
+def test_if_range_holds_only_for_exactly_what_is_stored(headers: Mapping[str, str], now: int, expected: bool) -> None:
     assert range_fits(headers, CURRENT, now=now) is expected
 
 

@@ -70,9 +70,7 @@ def writers(private_root: Path) -> Iterator[Writers]:
 
 
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwriting"])
-def test_after_a_kill_the_file_is_whole_or_as_it_was(
-    writers: Writers, private_root: Path, overwrite: bool
-) -> None:
+def test_after_a_kill_the_file_is_whole_or_as_it_was(writers: Writers, private_root: Path, overwrite: bool) -> None:
     whole = b"".join(content(SIZE_BYTES))
     path = private_root / KEY
     seconds = []

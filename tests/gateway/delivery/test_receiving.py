@@ -48,11 +48,7 @@ def put(
 
 
 def files_below(root: Path) -> list[str]:
-    return (
-        sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
-        if root.exists()
-        else []
-    )
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir()) if root.exists() else []
 
 
 # --- what was signed is stored -----------------------------------------------------------------------------

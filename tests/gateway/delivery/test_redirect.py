@@ -67,9 +67,7 @@ def session_of(user: Any) -> dict[str, str]:
 
 
 def token_of(user: Any, *, scopes: tuple[str, ...] = ("Download",), hours: float = 1) -> str:
-    token = ApiToken.mint(
-        user=user, name="t", scopes=list(scopes), expires_at=timezone.now() + timedelta(hours=hours)
-    )
+    token = ApiToken.mint(user=user, name="t", scopes=list(scopes), expires_at=timezone.now() + timedelta(hours=hours))
     return f"Bearer {token[1]}"
 
 
@@ -453,9 +451,7 @@ TABLES = {"permissions": "presign_gateway_file", "sessions": "django_session", "
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_a_database_that_is_gone_is_unavailable(
-    stack: str, file: File, alice: Any, table: str, method: str
-) -> None:
+def test_a_database_that_is_gone_is_unavailable(stack: str, file: File, alice: Any, table: str, method: str) -> None:
     def fail(execute: Any, sql: str, *rest: Any) -> Any:
         if table in sql:
             raise OperationalError("gone")
@@ -466,6 +462,22 @@ def test_a_database_that_is_gone_is_unavailable(
         answer = ask(stack, file, cookies=cookies, method=method)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert ask(stack, file, cookies=cookies, method=method).status == (302 if method == "GET" else 200)
+
+
+def test_a_database_that_goes_after_the_decision_is_unavailable_too(stack: str, file: File, alice: Any) -> None:
+    seen: list[str] = []
+
+    def fail(execute: Any, sql: str, *rest: Any) -> Any:
+        if "presign_gateway_file" in sql:
+            seen.append(sql)
+            if len(seen) == 2:
+                raise OperationalError("gone")
+        return execute(sql, *rest)
+
+    cookies = session_of(alice)
+    with connection.execute_wrapper(fail):
+        answer = ask(stack, file, cookies=cookies, method="HEAD")
+    assert (answer.status, len(seen)) == (503, 2)
 
 
 def test_atomic_requests_open_no_transaction_that_could_not_be_answered(

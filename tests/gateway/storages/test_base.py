@@ -120,26 +120,20 @@ class TestOptions:
         ],
     )
     def test_bad_ttls_are_refused_with_the_bounds(self, make: Any, name: str, value: Any) -> None:
-        with pytest.raises(
-            ImproperlyConfigured, match=f"{name} is .*; a whole number of seconds from 1 to 604800"
-        ):
+        with pytest.raises(ImproperlyConfigured, match=f"{name} is .*; a whole number of seconds from 1 to 604800"):
             make(**{name: value})
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            pytest.param(
-                {"url_mode": "public"}, "url_mode is 'public'; one of presigned, permalink", id="url-mode"
-            ),
+            pytest.param({"url_mode": "public"}, "url_mode is 'public'; one of presigned, permalink", id="url-mode"),
             pytest.param({"url_mode": None}, "url_mode is None", id="url-mode-none"),
             pytest.param({"url_mode": ["presigned"]}, "url_mode is", id="url-mode-list"),
             pytest.param({"on_short_credentials": "ignore"}, "one of clamp, refuse", id="on-short-credentials"),
             pytest.param({"inline_types": "text/html"}, "a list of media types", id="inline-types-text"),
             pytest.param({"inline_types": ["text/HTML"]}, "lower-case type/subtype", id="inline-types-upper-case"),
             pytest.param({"inline_types": ["text/*"]}, "lower-case type/subtype", id="inline-types-wildcard"),
-            pytest.param(
-                {"inline_types": ["text/plain; charset=utf-8"]}, "lower-case", id="inline-types-parameter"
-            ),
+            pytest.param({"inline_types": ["text/plain; charset=utf-8"]}, "lower-case", id="inline-types-parameter"),
             pytest.param({"inline_types": [None]}, "lower-case type/subtype", id="inline-types-none"),
             pytest.param({"alias": 5}, "alias is 5", id="alias-number"),
             pytest.param({"alias": ""}, "alias is ''", id="alias-empty"),

@@ -323,9 +323,7 @@ class TestWriting:
             "    write_beneath(sys.argv[1], 'a/x', [b'x' * 4096] * 64, overwrite=True)\n"
         )
         for number in range(8):
-            writer = subprocess.Popen(
-                [sys.executable, "-c", script, root], stdout=subprocess.PIPE, cwd=REPOSITORY_PATH
-            )
+            writer = subprocess.Popen([sys.executable, "-c", script, root], stdout=subprocess.PIPE, cwd=REPOSITORY_PATH)
             with writer:
                 assert writer.stdout is not None
                 writer.stdout.readline()

@@ -95,9 +95,7 @@ class TestOptions:
             pytest.param({"public_endpoint_url": "https://x"}, "unknown options", id="another-storages"),
             pytest.param({"file_permissions_mode": "0600"}, "file_permissions_mode is '0600'", id="mode-as-text"),
             pytest.param({"file_permissions_mode": 0}, "file_permissions_mode is 0", id="mode-of-nobody"),
-            pytest.param(
-                {"directory_permissions_mode": True}, "directory_permissions_mode is True", id="mode-bool"
-            ),
+            pytest.param({"directory_permissions_mode": True}, "directory_permissions_mode is True", id="mode-bool"),
             pytest.param({"directory_permissions_mode": 0o17777}, "up to 0o7777", id="mode-too-large"),
         ],
     )
@@ -144,9 +142,7 @@ class TestSaving:
         assert (root / name).read_bytes() == "hé".encode()
         assert stat.S_IMODE((root / name).stat().st_mode) == 0o600
 
-    def test_a_taken_name_is_refused_and_keeps_its_bytes(
-        self, storage: PrivateFileSystemStorage, root: Path
-    ) -> None:
+    def test_a_taken_name_is_refused_and_keeps_its_bytes(self, storage: PrivateFileSystemStorage, root: Path) -> None:
         name = random_key(None, "a.txt")
         assert storage.save(name, ContentFile(b"old")) == name
         with pytest.raises(ObjectExists, match="taken; nothing was overwritten"):

@@ -222,9 +222,7 @@ class TestMint:
     def test_the_extension_survives_a_short_max_length(self) -> None:
         assert mint("invoices/a-very-long-name-indeed.pdf", 46).endswith(".pdf")
 
-    @pytest.mark.parametrize(
-        "name", ["../a.pdf", "a/../b.pdf", "/abs/a.pdf", "a//b.pdf", "a\\b/c.pdf", "a\n/b.pdf"]
-    )
+    @pytest.mark.parametrize("name", ["../a.pdf", "a/../b.pdf", "/abs/a.pdf", "a//b.pdf", "a\\b/c.pdf", "a\n/b.pdf"])
     def test_bad_directories_are_refused(self, name: str) -> None:
         with pytest.raises(InvalidKey):
             mint(name)

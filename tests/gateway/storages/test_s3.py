@@ -439,9 +439,7 @@ class TestEnvironment:
             "https://s3.example.com/bucket/k?"
         )
 
-    def test_would_move_those_of_an_unguarded_client(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_would_move_those_of_an_unguarded_client(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         # What the tests above hold off is real.
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", EVIL)
         client = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="A", aws_secret_access_key="S")

@@ -122,9 +122,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "project",
-                    models.ForeignKey(
-                        null=True, on_delete=django.db.models.deletion.CASCADE, to="hostapp.project"
-                    ),
+                    models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, to="hostapp.project"),
                 ),
             ],
         ),
