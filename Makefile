@@ -9,7 +9,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEV := DJANGO_SETTINGS_MODULE=settings.dev PORT=$(PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check bench slow lock system-packages clean
+.PHONY: help run demo test check terraform bench slow lock system-packages clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -39,6 +39,11 @@ check: $(VENV)/.installed ## Lint, types, import contracts, migrations, deployme
 	DJANGO_SETTINGS_MODULE=settings.test $(BIN)/python manage.py makemigrations --check --dry-run
 	DJANGO_SETTINGS_MODULE=settings.test $(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/shellcheck .ci/run
+	$(BIN)/hadolint Dockerfile
+	@TF_CLI_CONFIG_FILE=/dev/null $(BIN)/python tests/terraform/program.py fmt -check -recursive terraform
+
+terraform: $(VENV)/.installed ## Prove the Terraform modules without a cloud: tests, policies, mutations
+	$(BIN)/python -m pytest -n $(WORKERS) tests/terraform
 
 bench: $(VENV)/.installed ## Measure against peers in the same run, and print the tables
 	$(BIN)/python -m tests.benchmarks

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +84,9 @@ class Terraform:
     """
 
     def __init__(self, providers: Mapping[str, str], home: Path) -> None:
-        program = shutil.which("terraform")
-        if program is None:
-            raise Failed("terraform is not installed; 1.9 or later has to be on the path")
-        self._program = program
+        # TERRAFORM names another program, to try another version.
+        named = os.environ.get("TERRAFORM")
+        self._program = [named] if named else [sys.executable, str(Path(__file__).with_name("program.py"))]
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home),
@@ -112,7 +112,7 @@ class Terraform:
             Failed: its exit status is not 0.
         """
         done = subprocess.run(
-            [self._program, *arguments],
+            [*self._program, *arguments],
             cwd=directory,
             env=self._environment | dict(environment or {}),
             stdin=subprocess.DEVNULL,

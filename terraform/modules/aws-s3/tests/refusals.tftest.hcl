@@ -617,3 +617,13 @@ run "refuses_a_key_that_cloudfront_cannot_use" {
 
   expect_failures = [var.cloudfront]
 }
+
+run "refuses_a_sweeper_of_a_service_that_is_none" {
+  command = plan
+
+  variables {
+    sweeper = { trusted_services = ["*.amazonaws.com"] }
+  }
+
+  expect_failures = [var.sweeper]
+}
