@@ -39,7 +39,8 @@ FIXES = {
     # gateway.checks.stores
     "E020": "Mend the option that the message names. OPTIONS take the names of options (bucket_name), not of "
     'settings (AWS_STORAGE_BUCKET_NAME), and go before settings: "custom_domain": None undoes a global one.',
-    "E021": "Mend the value that the message names: links need a key pair, a region and a bucket of their own.",
+    "E021": "Mend the value that the message names: links need a whole key pair, or none for boto3's chain,"
+    " a region and a bucket of their own.",
     "E022": "Keep static files on another storage: they are public, and no page can ask for each of them.",
     "W023": "Give the private storage an alias of its own, and the private fields that storage.",
     "E024": "Name the alias with 1 to 64 letters, digits, hyphens and underscores: it is part of links and rows.",
@@ -49,7 +50,7 @@ FIXES = {
     "W028": "Switch it off: keys are never used twice, so all that could be overwritten is another's file.",
     "E029": "Lengthen it, or give the storage secret_keys of its own.",
     "E030": "Make a key for production, or give the storage secret_keys of its own.",
-    "W031": "Use a key pair without an end: when a session token ends is not known, and its links end with it.",
+    "W031": "Give no key pair at all: boto3's chain finds temporary ones, knows when they end and replaces them.",
     # gateway.checks.places
     "W040": "Give each alias a place of its own: who may read the files of one reaches the other's.",
     "W041": "Move one of them to another bucket: the public storage signs links that no policy is asked about.",

@@ -9,11 +9,10 @@ import io
 import os
 import re
 import threading
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
-import boto3
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from django.core.exceptions import ImproperlyConfigured
@@ -23,7 +22,9 @@ from storages.utils import lookup_env, setting
 
 from gateway.errors import ObjectExists
 from gateway.storages.base import PrivateStorageMixin, exact, seconds
-from providers.credentials import StaticCredentials
+from gateway.storages.s3_session import session_of_chain, session_of_keys
+from providers.aws_credentials import AWSCredentialChain
+from providers.credentials import AWSCredentials, StaticCredentials
 from providers.errors import InvalidConfiguration
 from providers.keys import key_error
 from providers.s3 import AddressingStyle, S3Provider
@@ -94,6 +95,8 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
             )
         )
         self._connected: tuple[int, Any] | None = None
+        # Made here, where one thread is: two chains would fetch twice. It asks nobody until a link is.
+        self._chain = None if self.access_key or self.secret_key else self._make_chain()
 
     @cached_property
     def provider(self) -> S3Provider:
@@ -102,15 +105,13 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
         Raises:
             InvalidConfiguration: it cannot be built; the message names the value.
         """
-        if not (self.access_key and self.secret_key):
-            raise InvalidConfiguration("access_key and secret_key are empty; links need a key pair to sign with")
         endpoint_url = self.public_endpoint_url or self.endpoint_url
         if not self.region_name:
             raise InvalidConfiguration("region_name is empty; links are signed for the bucket's own region")
         return S3Provider(
             bucket=self.bucket_name,
             region=self.region_name,
-            credentials=StaticCredentials(self.access_key, self.secret_key, self.security_token or None),
+            credentials=self._credentials(),
             endpoint_url=endpoint_url,
             addressing_style=self._addressing_style(endpoint_url),
         )
@@ -142,16 +143,26 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
         return connection
 
     def _create_session(self) -> Any:
-        if not self.access_key:
-            return super()._create_session()
-        # AWS_PROFILE would bring settings of another account, or an error where there is no such profile.
-        session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
-        return boto3.Session(
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            aws_session_token=self.security_token,
-            botocore_session=session,
-        )
+        if self._chain is not None:
+            return session_of_chain(self._chain, profile=self.session_profile or None)
+        return session_of_keys(self.access_key, self.secret_key, self.security_token)
+
+    def _credentials(self) -> AWSCredentials:
+        if self._chain is not None:
+            return self._chain
+        if not (self.access_key and self.secret_key):
+            missing = "secret_key" if self.access_key else "access_key"
+            raise InvalidConfiguration(
+                f"{missing} is empty; a link needs the whole key pair, or none for boto3's chain"
+            )
+        token = self.security_token or None
+        return StaticCredentials(self.access_key, self.secret_key, token, _end_of(token))
+
+    def _make_chain(self) -> AWSCredentialChain:
+        try:
+            return AWSCredentialChain(self.session_profile or None)
+        except InvalidConfiguration as error:
+            raise ImproperlyConfigured(f"session_profile: {error}") from None
 
     def _addressing_style(self, endpoint_url: str | None) -> AddressingStyle:
         if self._style in ("virtual", "path"):
@@ -180,8 +191,6 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
             return "custom_domain is set; S3 signs for its own hosts and for public_endpoint_url alone"
         if self.cloudfront_signer:
             return "a CloudFront key is set; S3 signs for its own hosts and for public_endpoint_url alone"
-        if self.session_profile:
-            return "session_profile is set; links are signed with access_key and secret_key"
         if not isinstance(self.client_config, Config):
             return f"client_config is of type {type(self.client_config).__name__}; botocore.config.Config"
         for version in (self.signature_version, self.client_config.signature_version):
@@ -211,6 +220,18 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
             if error.response.get("Error", {}).get("Code") in _TAKEN:
                 raise ObjectExists(f"the key {name!r} is taken; nothing was overwritten") from error
             raise
+
+
+def _end_of(token: str | None) -> datetime | None:
+    """Return when the environment says that its own token ends, as botocore reads it."""
+    end = os.environ.get("AWS_CREDENTIAL_EXPIRATION")
+    if not end or token is None or token != lookup_env(_TOKEN_VARIABLES):
+        return None
+    try:
+        instant = datetime.fromisoformat(end)
+    except ValueError:
+        raise InvalidConfiguration(f"AWS_CREDENTIAL_EXPIRATION is {end!r}; an ISO 8601 instant") from None
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _create_only(params: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -263,7 +263,7 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "5 bytes; at least 32",
         lambda p: p.private(secret_keys=["short"]),
     ),
-    "no key pair": ("E021", "access_key and secret_key are empty", lambda p: p.private(S3, access_key=None)),
+    "half a key pair": ("E021", "access_key is empty", lambda p: p.private(S3, access_key=None)),
     "no region": ("E021", "region", lambda p: p.private(S3, region_name=None)),
     "odd bucket": ("E021", "bucket is 'a'", lambda p: p.private(S3, bucket_name="a")),
     "odd endpoint": ("E021", "'ftp://store.example'", lambda p: p.private(S3, endpoint_url="ftp://store.example")),

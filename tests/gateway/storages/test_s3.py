@@ -106,6 +106,7 @@ ANY = object()
 KEPT: dict[str, Any] = {
     "access_key": "AK2",
     "secret_key": "SK2",
+    "session_profile": "work",
     "security_token": "token",
     "file_overwrite": True,
     "object_parameters": {"CacheControl": "private", "ServerSideEncryption": "AES256"},
@@ -131,7 +132,8 @@ KEPT: dict[str, Any] = {
     "client_config": Config(connect_timeout=3, s3={"us_east_1_regional_endpoint": "legacy"}),
 }
 REFUSED: list[Any] = [
-    pytest.param({"session_profile": "work", "access_key": None, "secret_key": None}, "session_profile is set",
+    pytest.param({"session_profile": "work"}, "should not be provided with", id="session_profile-and-a-pair"),
+    pytest.param({"session_profile": " ", "access_key": None, "secret_key": None}, "session_profile: profile is ' '",
                  id="session_profile"),
     pytest.param({"custom_domain": "cdn.example.com"}, "custom_domain is set", id="custom_domain"),
     pytest.param({"cloudfront_key_id": "K1", "cloudfront_key": ANY}, "a CloudFront key is set",
@@ -180,14 +182,17 @@ REFUSED: list[Any] = [
 class TestOptions:
     def test_every_option_of_django_storages_is_one_that_somebody_decided_about(self) -> None:
         # A new one of django-storages fails here, until somebody has decided whether it is kept or refused.
-        refused = {"session_profile", "custom_domain", "cloudfront_key_id", "cloudfront_key"}
+        refused = {"custom_domain", "cloudfront_key_id", "cloudfront_key"}
         assert set(make().get_default_settings()) == set(KEPT) | refused
         assert set(make().get_default_settings()) == set(S3Storage.get_default_settings(make()))
         assert refused < {case.id for case in REFUSED}
 
     @pytest.mark.parametrize("name", KEPT)
-    def test_an_option_is_kept(self, name: str) -> None:
-        kept = getattr(make(**{name: KEPT[name]}), name)
+    def test_an_option_is_kept(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(variable, raising=False)
+        no_pair = {"access_key": None, "secret_key": None} if name == "session_profile" else {}
+        kept = getattr(make(**{name: KEPT[name]} | no_pair), name)
         if name == "client_config":
             assert (kept.connect_timeout, kept.s3["us_east_1_regional_endpoint"]) == (3, "legacy")
         else:
@@ -243,8 +248,8 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            pytest.param({"access_key": None}, "access_key and secret_key are empty", id="no-access-key"),
-            pytest.param({"secret_key": None}, "access_key and secret_key are empty", id="no-secret-key"),
+            pytest.param({"access_key": None}, "access_key is empty", id="no-access-key"),
+            pytest.param({"secret_key": None}, "secret_key is empty", id="no-secret-key"),
             pytest.param({"region_name": None}, "region_name is empty", id="no-region"),
             pytest.param({"public_endpoint_url": "ftp://x"}, "a scheme of http or https", id="public-endpoint"),
             pytest.param({"public_endpoint_url": "https://u:p4ss@x"}, "holds a user name", id="public-user"),
