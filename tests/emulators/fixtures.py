@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from tests.emulators.ceph import CephGateway
+from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres
 from tests.emulators.process import Unavailable
 from tests.emulators.rclone import RcloneS3
 
-EMULATORS = (CephGateway.name, RcloneS3.name, MotoServer.name, Postgres.name)  # also the fixtures' names
+# Also the fixtures' names.
+EMULATORS = (CephGateway.name, RcloneS3.name, MotoServer.name, Postgres.name, CloudStorage.name)
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 
 LISTED_AT_MOST = 20  # tests named per problem
@@ -45,6 +47,12 @@ def rclone(request: pytest.FixtureRequest) -> Iterator[RcloneS3]:
 def moto_server(request: pytest.FixtureRequest) -> Iterator[MotoServer]:
     """moto's S3 server: checks no signature at all."""
     yield from _serve(request, MotoServer)
+
+
+@pytest.fixture(scope="session")
+def gcs(request: pytest.FixtureRequest) -> Iterator[CloudStorage]:
+    """Cloud Storage behind this project's own verifier: checks signatures, expiry, conditions and forms."""
+    yield from _serve(request, CloudStorage)
 
 
 @pytest.fixture(scope="session")

@@ -356,7 +356,9 @@ def _policy(encoded: str) -> tuple[datetime, list[Any]]:
         policy = json.loads(raw.decode())
         if base64.b64encode(raw).decode() != encoded or policy.keys() != {"conditions", "expiration"}:
             raise Refused("policy")
-        expires_at = datetime.strptime(policy["expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        # Google's own library writes the fraction of the second, too.
+        form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in policy["expiration"] else "%Y-%m-%dT%H:%M:%SZ"
+        expires_at = datetime.strptime(policy["expiration"], form).replace(tzinfo=UTC)
     except (binascii.Error, ValueError, TypeError, AttributeError):
         raise Refused("policy") from None
     if not isinstance(policy["conditions"], list):
