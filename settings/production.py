@@ -1,26 +1,24 @@
 """Production: wholly from the environment, and no start on a value that is missing, weak or unsafe.
 
-=============================  =========================================================================
+=============================  ========================================================================================
 ``SECRET_KEY``                 at least 50 characters; ``SECRET_KEY_FALLBACKS`` holds older ones, by comma
 ``ALLOWED_HOSTS``              host names, by comma
 ``DATABASE_URL``               ``postgres://user:password@host:5432/name``
 ``GATEWAY_PUBLIC_URL``         ``https://files.example.com``, which links to the service start with
-``GATEWAY_STORAGES_FILE``      JSON file, ``{alias: {"BACKEND": …, "OPTIONS": {…}}}``, as in ``STORAGES``
+``GATEWAY_STORAGES_FILE``      JSON file, ``{alias: {"BACKEND": …, "OPTIONS": {…}}}``, as in ``STORAGES``; or what
+                               ``terraform output -json storages`` wrote
 ``GATEWAY_FILE_STORAGE``       the alias of the service's own files; ``private``
 ``GATEWAY_DEFAULT_TTL``        seconds; 300
 ``GATEWAY_MAX_TTL``            seconds; 900
 ``DATABASE_CONN_MAX_AGE``      seconds that a connection is kept; 600
 ``TRUST_PROXY_SSL_HEADER``     ``1`` where a proxy sets, and strips from clients, X-Forwarded-Proto
 ``STATIC_ROOT``                where ``collectstatic`` puts the admin's assets; ``var/static``
-=============================  =========================================================================
+=============================  ========================================================================================
 """
 
 from __future__ import annotations
 
-import json
 import os
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
@@ -28,6 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *  # noqa: F403
 from settings.base import BASE_DIR, GATEWAY, MIDDLEWARE
+from settings.stores import read_storages
 
 MIN_SECRET_CHARACTERS = 50
 MIN_SECRET_DISTINCT = 5  # as Django's own check security.W009 has it
@@ -69,21 +68,6 @@ def _public_url(value: str) -> str:
     return value
 
 
-def _storages(path: str, needed: str) -> dict[str, dict[str, Any]]:
-    try:
-        given = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise ImproperlyConfigured(f"GATEWAY_STORAGES_FILE {path!r} cannot be read: {error}") from error
-    if not isinstance(given, dict) or not all(
-        isinstance(entry, dict) and "BACKEND" in entry for entry in given.values()
-    ):
-        raise ImproperlyConfigured(f"GATEWAY_STORAGES_FILE {path!r} is not {{alias: {{BACKEND, OPTIONS}}}}")
-    if needed not in given:
-        known = ", ".join(sorted(given)) or "no alias"
-        raise ImproperlyConfigured(f"GATEWAY_FILE_STORAGE is {needed!r}; GATEWAY_STORAGES_FILE has {known}")
-    return given
-
-
 DEBUG = False
 SECRET_KEY = _secret("SECRET_KEY", _needed("SECRET_KEY"))
 SECRET_KEY_FALLBACKS = [
@@ -99,18 +83,23 @@ DATABASES = {
     )
 }
 
+_max_ttl_seconds = _seconds("GATEWAY_MAX_TTL", 900)
 _file_storage = os.environ.get("GATEWAY_FILE_STORAGE", "private")
+_stores = read_storages(_needed("GATEWAY_STORAGES_FILE"), max_ttl_seconds=_max_ttl_seconds)
+if _file_storage not in _stores:
+    _known = ", ".join(sorted(_stores)) or "no alias"
+    raise ImproperlyConfigured(f"GATEWAY_FILE_STORAGE is {_file_storage!r}; GATEWAY_STORAGES_FILE has {_known}")
 STORAGES = {
     # Nothing of the service writes here; Django wants the alias.
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-    **_storages(_needed("GATEWAY_STORAGES_FILE"), _file_storage),
+    **_stores,
 }
 GATEWAY = GATEWAY | {
     "FILE_STORAGE": _file_storage,
     "PUBLIC_URL": _public_url(_needed("GATEWAY_PUBLIC_URL")),
     "DEFAULT_TTL": _seconds("GATEWAY_DEFAULT_TTL", 300),
-    "MAX_TTL": _seconds("GATEWAY_MAX_TTL", 900),
+    "MAX_TTL": _max_ttl_seconds,
 }
 
 MIDDLEWARE = [MIDDLEWARE[0], "whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE[1:]]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from settings.stores import read_storages
+
+S3: dict[str, Any] = {
+    "provider": "s3",
+    "bucket": "acme-files",
+    "region": "eu-west-1",
+    "max_ttl_seconds": 900,
+    "signer": {"role_arn": "arn:aws:iam::111122223333:role/acme-files-signer"},
+}
+AS_DJANGO_HAS_IT = {"BACKEND": "gateway.storages.PrivateFileSystemStorage", "OPTIONS": {"location": "/srv/files"}}
+FROM_S3 = {
+    "BACKEND": "gateway.storages.PrivateS3Storage",
+    "OPTIONS": {"bucket_name": "acme-files", "region_name": "eu-west-1", "max_ttl": 900},
+}
+
+
+def read(tmp_path: Path, content: Any, max_ttl_seconds: int = 900) -> dict[str, Any]:
+    path = tmp_path / "storages.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_storages(str(path), max_ttl_seconds=max_ttl_seconds)
+
+
+def test_entries_of_both_kinds_stand_beside_each_other(tmp_path: Path) -> None:
+    given = {"private": S3, "local": AS_DJANGO_HAS_IT}
+    assert read(tmp_path, given) == {"private": FROM_S3, "local": AS_DJANGO_HAS_IT}
+
+
+def test_all_outputs_of_terraform_are_as_good_as_the_one(tmp_path: Path) -> None:
+    outputs = {
+        "event_queue_url": {"sensitive": False, "type": "string", "value": "q"},
+        "storages": {"sensitive": False, "type": ["object", {}], "value": {"private": S3}},
+    }
+    assert read(tmp_path, outputs) == {"private": FROM_S3}
+
+
+@pytest.mark.parametrize(("gateway", "bucket", "storage"), [(900, 600, 600), (300, 900, 300), (900, 900, 900)])
+def test_the_stricter_ttl_holds(gateway: int, bucket: int, storage: int, tmp_path: Path) -> None:
+    read_ = read(tmp_path, {"private": S3 | {"max_ttl_seconds": bucket}}, gateway)
+    assert read_["private"]["OPTIONS"]["max_ttl"] == storage
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        pytest.param("{", "cannot be read", id="no-json"),
+        pytest.param([], "is not", id="a-list"),
+        pytest.param({"private": "s3"}, "is not", id="a-string-for-an-entry"),
+        pytest.param({"private": {}}, "its provider is None", id="neither"),
+        pytest.param({"private": S3 | {"provider": "ftp"}}, "its provider is 'ftp'", id="unknown-provider"),
+        pytest.param({"private": {"provider": "s3"}}, "'bucket'", id="no-bucket"),
+        pytest.param({"private": S3 | {"max_ttl_seconds": None}}, "private", id="no-ttl"),
+    ],
+)
+def test_what_is_neither_is_refused(content: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        read(tmp_path, content)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="cannot be read"):
+        read_storages(str(tmp_path / "nothing.json"), max_ttl_seconds=900)

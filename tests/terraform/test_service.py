@@ -1,0 +1,114 @@
+"""The service, started from what an example puts out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulators.process import LOOPBACK, free_port
+from tests.terraform.commands import ROOT, Terraform, copy_all
+
+START_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def storages(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    directory = copy_all(tmp_path_factory.mktemp("examples")) / "examples" / "three-clouds"
+    terraform.run(directory, "init", "-backend=false")
+    terraform.apply(directory)
+    # As an operator has it, not as the state has it.
+    found: dict[str, Any] = json.loads(terraform.run(directory, "output", "-json", "storages"))
+    return found
+
+
+def environment(home: Path, storages: Mapping[str, Any], alias: str) -> dict[str, str]:
+    path = home / "storages.json"
+    path.write_text(json.dumps(storages))
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "DJANGO_SETTINGS_MODULE": "settings.production",
+        "SECRET_KEY": "".join(chr(33 + number) for number in range(60)),
+        "ALLOWED_HOSTS": "files.example.com",
+        "DATABASE_URL": f"sqlite:///{home}/db.sqlite3",
+        "GATEWAY_PUBLIC_URL": "https://files.example.com",
+        "GATEWAY_STORAGES_FILE": str(path),
+        "GATEWAY_FILE_STORAGE": alias,
+        "STATIC_ROOT": str(home / "static"),
+        # As the task's role would give them.
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "example-secret-of-no-account",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@contextmanager
+def serving(given: Mapping[str, str]) -> Iterator[int]:
+    Path(given["STATIC_ROOT"]).mkdir()
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, env=dict(given), check=True, timeout=120
+    )
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "settings.wsgi", f"--bind={LOOPBACK}:{port}"]
+    server = subprocess.Popen(command, cwd=ROOT, env=dict(given))
+    try:
+        yield port
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def readiness(port: int) -> tuple[int, dict[str, Any]]:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        connection = HTTPConnection(LOOPBACK, port, timeout=10)
+        try:
+            connection.request("GET", "/readyz", headers={"Host": "files.example.com"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        finally:
+            connection.close()
+
+
+def test_the_service_starts_from_the_output_and_every_storage_signs(storages: dict[str, Any], tmp_path: Path) -> None:
+    with serving(environment(tmp_path, {"s3": storages["s3"]}, "s3")) as port:
+        assert readiness(port) == (200, {"status": "ready"})
+
+
+def test_the_settings_are_those_of_the_bucket(storages: dict[str, Any], tmp_path: Path) -> None:
+    storages["s3"]["max_ttl_seconds"] = 600
+    program = "from django.conf import settings; import json; print(json.dumps(settings.STORAGES['s3']))"
+    given = environment(tmp_path, {"s3": storages["s3"]}, "s3")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=given, capture_output=True, check=True)
+    assert json.loads(done.stdout) == {
+        "BACKEND": "gateway.storages.PrivateS3Storage",
+        "OPTIONS": {"bucket_name": "acme-private-files", "region_name": "eu-west-1", "max_ttl": 600},
+    }
+
+
+def test_the_service_does_not_start_for_an_alias_that_is_not_there(storages: dict[str, Any], tmp_path: Path) -> None:
+    given = environment(tmp_path, {"s3": storages["s3"]}, "private")
+    done = subprocess.run(
+        [sys.executable, "-c", "from django.conf import settings; settings.DEBUG"],
+        cwd=ROOT,
+        env=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "GATEWAY_FILE_STORAGE is 'private'; GATEWAY_STORAGES_FILE has s3" in done.stderr
