@@ -48,8 +48,8 @@ def _show_links() -> None:
         from gateway.contrib.rest_framework import map_fields as map_serializer_fields
 
         map_serializer_fields()
-    # It works without being an app.
-    if find_spec("ninja") is not None:
+    # It works without being an app; another package of the name, a build tool, has no such room.
+    if find_spec("ninja") is not None and find_spec("ninja.orm") is not None:
         from gateway.contrib.ninja import map_fields as map_schema_fields
 
         map_schema_fields()

@@ -73,7 +73,7 @@ class PrivateFieldFile(FieldFile):
             AccessDenied: no; silent only where a template looked ``url`` up directly.
             NoPrincipal: nobody is asking.
             StorageUnavailable: the storage cannot sign, or is not a private one.
-            SyncOnly: in a running event loop; use ``await file.aurl()``.
+            SyncOnly: in a running event loop, unless it was prefetched; use ``await file.aurl()``.
         """
         told = _shown_url if self._is_shown else _TOLD.get(sys._getframe(1).f_code)
         if told is not None:
@@ -81,8 +81,7 @@ class PrivateFieldFile(FieldFile):
         try:
             if self._url_mode == "permalink":
                 return self.permalink
-            _refuse_event_loop("url", "aurl()")
-            return links.issue_once(self._resource()).text
+            return self._link("url", "aurl()")
         except AccessDenied as denied:
             denied.silent_variable_failure = sys._getframe(1).f_code is _TEMPLATE_LOOKUP
             raise
@@ -112,10 +111,9 @@ class PrivateFieldFile(FieldFile):
 
         Raises:
             AccessDenied, NoPrincipal, TTLTooLong: as :func:`gateway.links.issue`.
-            SyncOnly: in a running event loop; use ``await file.asigned_url()``.
+            SyncOnly: in a running event loop, unless it was prefetched; use ``await file.asigned_url()``.
         """
-        _refuse_event_loop("signed_url()", "asigned_url()")
-        return links.issue_once(self._resource(), _download(disposition, filename), ttl=ttl).text
+        return self._link("signed_url()", "asigned_url()", _download(disposition, filename), ttl)
 
     async def aurl(self) -> str:
         """Async form of :attr:`url`."""
@@ -196,6 +194,16 @@ class PrivateFieldFile(FieldFile):
         if not isinstance(self.storage, PrivateStorage):
             raise StorageUnavailable(f"{self.field} is on a {self.storage.__class__.__name__}, which is not private")
         return self.storage.url_mode
+
+    def _link(self, called: str, instead: str, operation: Any = Download, ttl: timedelta | None = None) -> str:
+        resource = self._resource()
+        if _in_event_loop():
+            link = links.issued_before(resource, operation, ttl=ttl)
+            if link is None:
+                raise SyncOnly(f".{called} asks the database and would block the event loop; use await .{instead}")
+        else:
+            link = links.issue_once(resource, operation, ttl=ttl)
+        return link.text
 
     def _remember_minted(self, name: str) -> None:
         if isinstance(self.field, PrivateFileField):
@@ -516,9 +524,9 @@ def _download(disposition: Disposition | None, filename: str | None) -> Any:
     return partial(Download, disposition=disposition, filename=filename)
 
 
-def _refuse_event_loop(called: str, instead: str) -> None:
+def _in_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return
-    raise SyncOnly(f".{called} asks the database and would block the event loop; use await .{instead}")
+        return False
+    return True

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, models
 from django.utils import timezone
 
@@ -47,7 +48,7 @@ from gateway.policies import (
     branches_of,
     evaluate_many,
 )
-from gateway.principals import Principal, ambient_lease, current
+from gateway.principals import Lease, Principal, ambient_lease, current
 from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
 from providers.errors import InvalidInput, InvalidTTL, ProviderError
 from providers.keys import key_error
@@ -69,6 +70,7 @@ __all__ = [
     "issue",
     "issue_many",
     "issue_once",
+    "issued_before",
     "may_be_named",
     "policy_for",
     "prefetch",
@@ -277,6 +279,27 @@ def issue_once(resource: Resource, operation: AskedFor = Download, *, ttl: timed
         NoPrincipal: nobody is asking; and all that :func:`issue` raises.
     """
     return _issue_once(current(), resource, operation, ttl)
+
+
+def issued_before(
+    resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None
+) -> IssuedURL | None:
+    """Return the answer that this request has already had to the same question; None where it has had none.
+
+    It asks no database, so that a page made in an event loop shows what was prefetched for it.
+
+    Raises:
+        AccessDenied: the answer was no.
+        NoPrincipal: nobody is asking.
+    """
+    lease = ambient_lease()
+    if lease is None or not lease.memo:
+        return None
+    try:
+        principal = current()
+    except SynchronousOnlyOperation:
+        return None  # the user is still to be loaded, so the answer was somebody else's
+    return _remembered(lease, _memo_key(principal, resource, operation, ttl))
 
 
 def prefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None = None) -> list[Any]:
@@ -752,10 +775,8 @@ def _issue_once(principal: Principal, resource: Resource, operation: AskedFor, t
     if lease is None:
         return issue(principal, resource, operation, ttl=ttl)
     memo_key = _memo_key(principal, resource, operation, ttl)
-    known: IssuedURL | Refusal | None = lease.memo.get(memo_key)
-    if isinstance(known, Refusal) and isinstance(known.error, AccessDenied):
-        raise AccessDenied(known.reason, known.resource)
-    if isinstance(known, IssuedURL):
+    known = _remembered(lease, memo_key)
+    if known is not None:
         return known
     lease.single_links += 1
     if lease.single_links == conf().warn_unprefetched + 1:
@@ -765,6 +786,15 @@ def _issue_once(principal: Principal, resource: Resource, operation: AskedFor, t
         )
     link = lease.memo[memo_key] = issue(principal, resource, operation, ttl=ttl)
     return link
+
+
+def _remembered(lease: Lease, memo_key: Any) -> IssuedURL | None:
+    known: IssuedURL | Refusal | None = lease.memo.get(memo_key)
+    if isinstance(known, Refusal):
+        if isinstance(known.error, AccessDenied):
+            raise AccessDenied(known.reason, known.resource)
+        return None  # a storage that was unavailable is asked again
+    return known
 
 
 def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl: timedelta | None) -> Any:

@@ -15,7 +15,7 @@ from settings.base import GATEWAY, INSTALLED_APPS, STATICFILES_STORAGE
 
 SECRET_KEY = "test-only-0123456789abcdefghijklmnopqrstuvwxyz"
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostapp"]
+INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework", "tests.hostapp"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 PRIVATE_ROOT = Path(tempfile.gettempdir()) / f"presign-gateway-tests-{os.getpid()}"

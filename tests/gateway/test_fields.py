@@ -530,7 +530,6 @@ class TestTemplates:
                 "{% for link in links %}{{ link }}{% endfor %}",
                 lambda document: {"links": (one.file.url for one in [document])}, id="generator",
             ),
-            pytest.param("{{ form.as_p }}", lambda document: {"form": DocumentForm(instance=document)}, id="form"),
             pytest.param("{{ looks.link }}", lambda document: {"looks": Looks(document)}, id="method"),
             pytest.param(
                 "{{ link }}", lambda document: {"link": lambda: document.file.url}, id="callable"

@@ -16,13 +16,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user
 from django.contrib.auth.models import Permission, User
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, OperationalError, connection
 from django.http import HttpRequest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 from gateway import links
 from gateway.errors import (
@@ -1371,6 +1373,43 @@ def test_a_prefetched_refusal_is_raised_anew_each_time(alice: Any) -> None:
 
     assert errors[0] is not errors[1]
     assert errors[0].reason == errors[1].reason == "Owner('owner') denies"
+
+
+def test_an_answer_is_known_again_to_whoever_had_it(alice: Any, bob: Any) -> None:
+    document = new_document(alice)
+    resource = Resource.of_field(document, "file")
+    with request_of(alice):
+        assert links.issued_before(resource) is None
+        link = links.issue_once(resource)
+        assert links.issued_before(resource) is link
+        assert links.issued_before(resource, Download, ttl=timedelta(seconds=5)) is None
+        with acting_as(bob):
+            assert links.issued_before(resource) is None
+            links.prefetch([document], "file")
+            with pytest.raises(AccessDenied):
+                links.issued_before(resource)
+    assert links.issued_before(resource) is None
+
+
+def test_an_answer_that_is_known_asks_no_database(alice: Any, client: Any) -> None:
+    document = new_document(alice)
+    resource = Resource.of_field(document, "file")
+    request = RequestFactory().get("/")
+    client.force_login(alice)
+    request.session = client.session
+    lazy = SimpleLazyObject(lambda: get_user(request))
+
+    async def ask() -> Any:
+        return links.issued_before(resource)
+
+    with request_of(user=lazy) as lease:
+        with acting_as(alice):
+            links.issue_once(resource)
+        # The request's own user is still to be loaded, and had no answer.
+        assert async_to_sync(ask)() is None
+        lease.request.user = alice
+        mine = links.issue_once(resource)
+        assert async_to_sync(ask)() is mine
 
 
 def test_a_storage_that_was_unavailable_is_asked_again(alice: Any, settings: Any) -> None:
