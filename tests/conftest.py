@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 
-pytest_plugins = ["tests.emulators.fixtures"]
+pytest_plugins = ["tests.emulators.fixtures", "tests.guards"]
 
 
 @pytest.fixture(autouse=True)

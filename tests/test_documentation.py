@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from django.test import Client
 
 from tests.documentation import DOCS, PAGES
 
@@ -30,3 +31,9 @@ def test_tests_that_a_page_names_exist(page: Path) -> None:
     for file, name in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", page.read_text()):
         assert (ROOT / file).exists(), file
         assert not name or f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+def test_the_page_on_the_api_tells_of_every_address(client: Client) -> None:
+    told = re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/api/v1/[^`]+)`", (DOCS / "http-api.md").read_text())
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    assert set(told) == {(method.upper(), path) for path, methods in paths.items() for method in methods}
