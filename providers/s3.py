@@ -279,7 +279,7 @@ class S3Provider:
         fields |= signing
         fields["policy"] = policy
         fields["x-amz-signature"] = sigv4.signature(moment.mac, policy)
-        # The bucket itself, with the slash that botocore writes too.
+        # The bucket itself, with a slash in both styles; botocore writes none after a bucket in the path.
         return SignedURL(url=self.base_url, method="POST", expires_at=moment.expires_at, fields=fields)
 
     def _moment(self, ttl: timedelta, now: datetime) -> _Moment:

@@ -119,6 +119,7 @@ def remove_beneath(root: str, key: str) -> None:
     """Remove a file; one that is not there is no error.
 
     Raises:
+        FileNotFoundError: the root itself is not there: on a disk that is not mounted every file seems gone.
         InvalidKey: the key breaks the grammar.
     """
     try:
@@ -126,7 +127,8 @@ def remove_beneath(root: str, key: str) -> None:
             os.unlink(name, dir_fd=directory)
             os.fsync(directory)
     except FileNotFoundError:
-        return
+        if not Path(root).is_dir():
+            raise
 
 
 def list_beneath(root: str, path: str) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,8 +134,16 @@ class TestSweep:
         assert swept() == {}
 
     def test_an_object_that_is_gone_already_is_done(self) -> None:
+        stored("a/there")
         note("a/never-there")
         assert swept() == {"a/never-there": "deleted"}
+
+    def test_on_a_disk_that_is_not_mounted_no_object_is_taken_for_gone(self, private_root: Path) -> None:
+        note(stored("a/1"))
+        private_root.rename(private_root.with_name("unmounted"))
+        assert swept() == {"a/1": "failed"}
+        private_root.with_name("unmounted").rename(private_root)
+        assert swept() == {"a/1": "deleted"}
 
     def test_the_limit_is_kept_and_the_oldest_come_first(self) -> None:
         for name in ("a/1", "a/2", "a/3"):

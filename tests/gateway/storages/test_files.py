@@ -114,6 +114,14 @@ class TestNames:
         remove_beneath(root, "d/a[b]")
         assert everything_below(root) == ["d/a?", "d/ab"]
 
+    def test_a_file_that_is_gone_is_no_error_but_a_root_that_is_gone_is_one(self, root: str) -> None:
+        write_beneath(root, "d/a", [b"x"])
+        remove_beneath(root, "d/b")
+        remove_beneath(root, "e/f/a")
+        assert everything_below(root) == ["d/a"]
+        with pytest.raises(FileNotFoundError):
+            remove_beneath(f"{root}-unmounted", "d/a")
+
     def test_a_name_of_a_file_being_written_is_refused(self, root: str) -> None:
         name = f".{'0' * 32}.part"
         for open_or_write in (DOORS["open"], DOORS["write"]):
@@ -389,13 +397,6 @@ class TestErrors:
             door(root, "a/b")
         assert raised.value.errno == errno.EMFILE
         assert read(root, "a/b") == b"x"
-
-    def test_removing_what_is_not_there_is_no_error(self, root: str) -> None:
-        remove_beneath(root, "a/b")
-        write_beneath(root, "a/c", [b"x"])
-        remove_beneath(root, "a/b")
-        remove_beneath(root, "b/c/d")
-        assert everything_below(root) == ["a/c"]
 
 
 class TestListing:
