@@ -9,7 +9,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEV := DJANGO_SETTINGS_MODULE=settings.dev PORT=$(PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check terraform bench slow lock system-packages clean
+.PHONY: help run demo test check terraform bench slow lock system-packages node-packages clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -59,5 +59,11 @@ lock: ## Resolve the dependencies again and write requirements.lock
 system-packages: ## Install what Debian must give the tests, its services held back (needs root)
 	sh tests/emulators/system-packages.sh
 
+node-packages: tests/emulators/npm/node_modules/.installed ## Install what npm must give the tests
+
+tests/emulators/npm/node_modules/.installed: tests/emulators/npm/package-lock.json
+	npm ci --prefix tests/emulators/npm --loglevel error
+	@touch $@
+
 clean: ## Remove what the targets made
-	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf $(VENV) tests/emulators/npm/node_modules var .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

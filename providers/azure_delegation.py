@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlencode, urlsplit
 
 from providers.azure import ACCOUNT_NAME, SAS_VERSION, Mac, SASKey, decode_key
@@ -32,6 +32,7 @@ _MAX_LIFETIME = timedelta(days=7)
 # The service counts the seven days by its own clock, and a key whose start is still to come signs nothing.
 _SKEW = timedelta(minutes=15)
 _FETCH_SECONDS = 10.0  # a fetch may go on when nobody waits any more; the next caller has its answer
+_EPOCH = re.compile(r"[0-9]{1,12}")
 _TIME = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,7})?Z"
 _FIELDS = {
     "SignedOid": r"[0-9A-Za-z\-]{1,64}",
@@ -50,6 +51,16 @@ class TokenCredential(Protocol):
     """What azure-identity's credentials are like: ``get_token(scope)`` gives an object with a ``token``."""
 
     def get_token(self, *scopes: str, **kwargs: Any) -> Any: ...
+
+
+class AccessToken(NamedTuple):
+    """A token, and its end in seconds since 1970; shows no secret."""
+
+    token: str
+    expires_on: int
+
+    def __repr__(self) -> str:
+        return f"<AccessToken until {self.expires_on}>"
 
 
 class ManagedIdentity:
@@ -101,6 +112,17 @@ class ManagedIdentity:
         Raises:
             CredentialsUnavailable: there was none by the deadline.
         """
+        return self._ask(deadline).token
+
+    def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        """Return a token for Azure Storage, as azure-identity's credentials do: the SDK can be given this one.
+
+        Raises:
+            CredentialsUnavailable: there was none in 10 seconds.
+        """
+        return self._ask(time.monotonic() + _FETCH_SECONDS)
+
+    def _ask(self, deadline: float) -> AccessToken:
         asked = {"api-version": "2018-02-01", "resource": f"{AUDIENCE}/"}
         headers = {"Metadata": "true"}
         if self._identity_header is not None:
@@ -125,7 +147,10 @@ class ManagedIdentity:
             parsed = json.loads(answer.body)
         except ValueError:  # not UTF-8 is one too
             parsed = None
-        return check_token(parsed.get("access_token") if isinstance(parsed, dict) else None)
+        fields = parsed if isinstance(parsed, dict) else {}
+        end = str(fields.get("expires_on"))
+        # Without an end it is used once.
+        return AccessToken(check_token(fields.get("access_token")), int(end) if _EPOCH.fullmatch(end) else 0)
 
 
 class UserDelegation:

@@ -12,9 +12,10 @@ from django.core.files.storage import storages
 
 from gateway.conf import conf
 
-__all__ = ["PrivateFileSystemStorage", "PrivateS3Storage", "StorageByAlias"]
+__all__ = ["PrivateAzureStorage", "PrivateFileSystemStorage", "PrivateS3Storage", "StorageByAlias"]
 
 _ROOMS = {
+    "PrivateAzureStorage": "gateway.storages.azure",
     "PrivateFileSystemStorage": "gateway.storages.filesystem",
     "PrivateS3Storage": "gateway.storages.s3",
 }

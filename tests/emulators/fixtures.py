@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.emulators.azurite import Azurite, AzuriteOAuth
 from tests.emulators.ceph import CephGateway
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
@@ -24,8 +25,16 @@ from tests.emulators.postgres import Postgres
 from tests.emulators.process import Unavailable
 from tests.emulators.rclone import RcloneS3
 
-# Also the fixtures' names.
-EMULATORS = (CephGateway.name, RcloneS3.name, MotoServer.name, Postgres.name, CloudStorage.name)
+# also the fixtures' names
+EMULATORS = (
+    CephGateway.name,
+    RcloneS3.name,
+    MotoServer.name,
+    Azurite.name,
+    AzuriteOAuth.name,
+    Postgres.name,
+    CloudStorage.name,
+)
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 
 LISTED_AT_MOST = 20  # tests named per problem
@@ -53,6 +62,18 @@ def moto_server(request: pytest.FixtureRequest) -> Iterator[MotoServer]:
 def gcs(request: pytest.FixtureRequest) -> Iterator[CloudStorage]:
     """Cloud Storage behind this project's own verifier: checks signatures, expiry, conditions and forms."""
     yield from _serve(request, CloudStorage)
+
+
+@pytest.fixture(scope="session")
+def azurite(request: pytest.FixtureRequest) -> Iterator[Azurite]:
+    """Azurite over plain http: checks shared access signatures of an account key."""
+    yield from _serve(request, Azurite)
+
+
+@pytest.fixture(scope="session")
+def azurite_oauth(request: pytest.FixtureRequest) -> Iterator[AzuriteOAuth]:
+    """Azurite over https: checks those of user delegation keys, and hands out the keys."""
+    yield from _serve(request, AzuriteOAuth)
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +211,7 @@ class Account:
         if self.ran or self.unavailable or self.must_be_complete:
             terminalreporter.section("tests per emulator")
             for name in EMULATORS:
-                write(f"{name:<12} {self.ran[name]:>5}   (minimum {self.minimum[name]})")
+                write(f"{name:<13} {self.ran[name]:>5}   (minimum {self.minimum[name]})")
         problems = self.problems()
         if problems:
             terminalreporter.section("NOT A COMPLETE RUN, AND CI IS SET", red=True, bold=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,18 +74,30 @@ class Response:
 
 
 def send(
-    url: str, *, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Response:
     """Send one request to the loopback port of the link, with the link's path, query and host as they are.
 
     No name is resolved, so that a virtual-host link (``http://bucket.localhost:port/key``) works where the
     resolver does not know names below localhost. Nothing is normalised, followed or tried again.
+
+    Args:
+        tls: whom to trust, for a server that speaks https.
     """
     parts = urlsplit(url)
-    if parts.scheme != "http" or parts.port is None:
-        raise ValueError("the link is not http with a port: it does not lead to an emulator")
+    if parts.scheme != ("http" if tls is None else "https") or parts.port is None:
+        raise ValueError("the link is not http(s) with a port: it does not lead to this emulator")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection = http.client.HTTPConnection(LOOPBACK, parts.port, timeout=TIMEOUT_SECONDS)
+    connection = (
+        http.client.HTTPConnection(LOOPBACK, parts.port, timeout=TIMEOUT_SECONDS)
+        if tls is None
+        else http.client.HTTPSConnection(LOOPBACK, parts.port, timeout=TIMEOUT_SECONDS, context=tls)
+    )
     try:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         sent = {"Host": parts.netloc} | dict(headers or {})

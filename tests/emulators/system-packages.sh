@@ -3,6 +3,8 @@
 set -eu
 
 packages="ceph-common ceph-mon ceph-osd postgresql radosgw"
+# Also part of Node's own packages, which must not be mixed with Debian's.
+command -v npm >/dev/null || packages="$packages nodejs npm"
 
 missing=""
 for package in $packages; do

@@ -5,24 +5,29 @@ The links are botocore's own: it is the servers that are judged here, not a sign
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from azure.storage.blob import generate_blob_sas
 
+from tests.emulators.azurite import Azurite, AzuriteOAuth, azurite_command
 from tests.emulators.ceph import CephGateway
+from tests.emulators.certificates import client_context
 from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres, postgres_programs
 from tests.emulators.process import Emulator, Unavailable, port_is_open
 from tests.emulators.rclone import RcloneS3, rclone_program
-from tests.emulators.s3 import send
+from tests.emulators.s3 import Response, send
 from tests.emulators.test_process import REPOSITORY_PATH, alive
 
 S3Server = CephGateway | RcloneS3 | MotoServer
@@ -175,6 +180,77 @@ def test_rclone_serves_directories_as_buckets(rclone: RcloneS3) -> None:
     assert (rclone.buckets_path / bucket / "a" / "b").read_bytes() == b"bytes"
 
 
+@pytest.fixture(params=["azurite", "azurite_oauth"])
+def any_azurite(request: pytest.FixtureRequest) -> Azurite:
+    server: Azurite = request.getfixturevalue(request.param)
+    return server
+
+
+def sas_link(server: Azurite, *, seconds: int = 60, permission: str = "r") -> str:
+    """Store a blob and sign for it, by the SDK: with an account key, or with one of a user delegation."""
+    with server.client() as client:
+        container = server.create_container(f"box-{uuid.uuid4().hex[:12]}")
+        blob = client.get_blob_client(container, "key")
+        blob.upload_blob(b"bytes")
+    now = datetime.now(UTC)
+    query = generate_blob_sas(
+        server.account_name, container, "key", account_key=server.account_key,
+        permission=permission, expiry=now + timedelta(seconds=seconds),
+    )  # fmt: skip
+    return f"{server.endpoint_url}/{container}/key?{query}"
+
+
+def fetch(server: Azurite, link: str, **request: Any) -> Response:
+    return send(link, tls=None if server.ca_file is None else client_context(server.ca_file), **request)
+
+
+AZURE_CHANGES: Mapping[str, tuple[Any, dict[str, Any]]] = {
+    "signature": (lambda link: re.sub(r"(sig=)(.)", lambda m: m[1] + ("B" if m[2] == "A" else "A"), link), {}),
+    "key": (lambda link: link.replace("/key?", "/other?"), {}),
+    "permission": (lambda link: link.replace("sp=r", "sp=rd"), {}),
+    "answer": (lambda link: link + "&rsct=text%2Fhtml", {}),
+    "method": (lambda link: link, {"method": "DELETE"}),
+    "no-signature": (lambda link: link.partition("?")[0], {}),
+}
+
+
+@pytest.mark.parametrize("change", AZURE_CHANGES, ids=str)
+def test_azurite_refuses_a_link_that_was_tampered_with(any_azurite: Azurite, change: str) -> None:
+    link = sas_link(any_azurite)
+    assert fetch(any_azurite, link).body == b"bytes"
+    edit, request = AZURE_CHANGES[change]
+    assert edit(link) != link or request
+    assert fetch(any_azurite, edit(link), **request).status in {403, 404}
+    assert fetch(any_azurite, link).body == b"bytes"
+
+
+def test_azurite_refuses_a_link_when_its_time_is_over(any_azurite: Azurite) -> None:
+    assert fetch(any_azurite, sas_link(any_azurite, seconds=-2)).status == 403
+
+
+@pytest.mark.parametrize(
+    ("life_seconds", "audience", "good"),
+    [
+        pytest.param(3600, "https://storage.azure.com", True, id="good"),
+        pytest.param(-1, "https://storage.azure.com", False, id="over"),
+        pytest.param(3600, "https://vault.azure.net", False, id="for-something-else"),
+    ],
+)
+def test_azurite_gives_keys_for_good_tokens_alone(
+    azurite_oauth: AzuriteOAuth, life_seconds: int, audience: str, good: bool
+) -> None:
+    token = azurite_oauth.token(life_seconds=life_seconds, audience=audience)
+    now = datetime.now(UTC)
+    start, end = (f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in (now, now + timedelta(hours=1)))
+    answer = fetch(
+        azurite_oauth, f"{azurite_oauth.endpoint_url}/?restype=service&comp=userdelegationkey", method="POST",
+        headers={"Authorization": f"Bearer {token}", "x-ms-version": "2025-05-05", "Content-Type": "application/xml"},
+        body=f"<?xml version='1.0'?><KeyInfo><Start>{start}</Start><Expiry>{end}</Expiry></KeyInfo>".encode(),
+    )  # fmt: skip
+    assert (answer.status == 200) is good
+    assert (b"<Value>" in answer.body) is good
+
+
 def test_postgres_answers_a_query(postgres: Postgres) -> None:
     with psycopg.connect(postgres.url) as connection:
         assert connection.execute("SELECT 6 * 7").fetchone() == (42,)
@@ -207,7 +283,7 @@ def test_postgres_gives_durability_up_only_when_asked(postgres: Postgres) -> Non
 
 
 # The fixture says whether the server is installed, and makes the test count for it.
-@pytest.mark.parametrize("make", [CephGateway, RcloneS3, Postgres], ids=lambda make: make.name)
+@pytest.mark.parametrize("make", [CephGateway, RcloneS3, Azurite, AzuriteOAuth, Postgres], ids=lambda make: make.name)
 def test_is_gone_after_the_block(request: pytest.FixtureRequest, make: type[Emulator]) -> None:
     shared = request.getfixturevalue(make.name)
     with make() as server:
@@ -252,6 +328,8 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         postgres_programs(debian_root=tmp_path)
     with pytest.raises(Unavailable, match="rclone: not installed: no-such-wheel; run: pip install"):
         rclone_program("no-such-wheel")
+    with pytest.raises(Unavailable, match="azurite: not installed: node, azurite; run: make node-packages"):
+        azurite_command(tmp_path)
 
 
 def test_no_representation_shows_a_secret(rclone: RcloneS3) -> None:
@@ -259,6 +337,6 @@ def test_no_representation_shows_a_secret(rclone: RcloneS3) -> None:
 
 
 def test_the_servers_need_no_pytest() -> None:
-    names = "ceph, moto, postgres, process, rclone, s3"
+    names = "azurite, ceph, certificates, moto, postgres, process, rclone, s3"
     code = f"import sys; from tests.emulators import {names}; sys.exit('pytest' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY_PATH, check=True)

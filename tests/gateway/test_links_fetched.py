@@ -29,6 +29,7 @@ from gateway.principals import SYSTEM, acting_as
 from gateway.resources import Resource
 from providers.types import Checksum, Download, Upload, UploadForm, UploadPart
 from tests.emulators.s3 import Response
+from tests.gateway.azure_stores import AzureStore, DelegatedAzureStore
 from tests.gateway.link_stores import LocalStore, S3Store, Store
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +46,10 @@ def open_store(name: str, request: pytest.FixtureRequest, directory: Path) -> It
     store: Store
     if name == "local":
         store = LocalStore(directory / "root")
+    elif name == "azure":
+        store = AzureStore(name, request.getfixturevalue("azurite"))
+    elif name == "azure-delegated":
+        store = DelegatedAzureStore(name, request.getfixturevalue("azurite_oauth"))
     else:
         lacks = RCLONE_LACKS if name == "rclone" else frozenset()
         store = S3Store(name, request.getfixturevalue(name), lacks)
@@ -54,7 +59,7 @@ def open_store(name: str, request: pytest.FixtureRequest, directory: Path) -> It
         store.close()
 
 
-@pytest.fixture(scope="module", params=["local", "rclone", "ceph"])
+@pytest.fixture(scope="module", params=["local", "rclone", "ceph", "azure", "azure-delegated"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with open_store(request.param, request, tmp_path_factory.mktemp(request.param)) as store:
         yield store
@@ -62,8 +67,8 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def store(opened: Store, request: pytest.FixtureRequest, settings: Any) -> Store:
-    if isinstance(opened, S3Store):
-        request.getfixturevalue(opened.alias)  # said for each test, so that the account of emulators counts it
+    if opened.emulator is not None:
+        request.getfixturevalue(opened.emulator)  # said for each test, so that the account of emulators counts it
     settings.STORAGES = settings.STORAGES | {opened.alias: {"BACKEND": opened.backend, "OPTIONS": opened.options}}
     if isinstance(opened, LocalStore):
         settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": opened.public_url}
@@ -126,6 +131,9 @@ class TestGet:
     )
     def test_a_range_comes(self, store: Store, key: str, header: str, expected: bytes, content_range: str) -> None:
         answer = store.send(issue(store, key).url, headers={"Range": header})
+        if header == "bytes=-5" and "the last bytes" in store.lacks:
+            assert answer.body == CONTENT
+            return
         assert answer.body == expected
         assert answer.headers["content-range"] == content_range
         assert answer.status == (200 if "206" in store.lacks else 206)
@@ -188,12 +196,14 @@ def with_parameter(url: str, name: str, value: str) -> str:
 
 
 def flipped(url: str, name: str, position: int) -> str:
-    """Change one digit of a signature."""
-    signature = re.search(rf"[?&]{re.escape(name)}=([0-9a-f]+)", url)
+    """Change one digit of a signature, in hexadecimal or base64."""
+    signature = re.search(rf"[?&]{re.escape(name)}=([^&]+)", url)
     assert signature is not None
-    digits = list(signature[1])
+    digits = list(unquote(signature[1]))
+    # The last digit of base64 has bits that no reader looks at.
+    position = min(position, len(digits) - 3)
     digits[position] = "0" if digits[position] != "0" else "1"
-    return with_parameter(url, name, "".join(digits))
+    return with_parameter(url, name, quote("".join(digits)))
 
 
 class TestRefusals:
@@ -234,22 +244,26 @@ class TestRefusals:
 
     def test_a_changed_type(self, store: Store, key: str) -> None:
         url = issue(store, key).url
-        assert url.count("application%2Fpdf") == 1
-        assert is_refused(store.send(url.replace("application%2Fpdf", "text%2Fhtml")))
+        changed, count = re.subn("application(%2F|/)pdf", "text%2Fhtml", url)
+        assert count == 1
+        assert is_refused(store.send(changed))
 
     @pytest.mark.parametrize("name", ["response-content-type", "response-cache-control", "content-type", "x"])
     def test_a_parameter_that_was_not_signed(self, store: Store, key: str, name: str) -> None:
-        assert is_refused(store.send(f"{issue(store, key).url}&{name}=text%2Fhtml"))
+        assert is_refused(store.send(f"{issue(store, key).url}&{store.unsigned(name)}=text%2Fhtml"))
 
     def test_a_changed_link_id(self, store: Store, key: str) -> None:
         link = issue(store, key)
+        if "link id" in store.lacks:
+            assert link.id not in link.url
+            return
         assert link.url.count(link.id) == 1
         assert is_refused(store.send(link.url.replace(link.id, "lnk_0")))
 
     def test_a_stretched_expiry(self, store: Store, key: str) -> None:
         url = issue(store, key, seconds=60).url
-        value = int(re.search(rf"[?&]{store.expiry}=([0-9]+)", url)[1])  # type: ignore[index]
-        assert is_refused(store.send(with_parameter(url, store.expiry, str(value + 600))))
+        assert store.stretched(url) != url
+        assert is_refused(store.send(store.stretched(url)))
 
     def test_one_that_is_over(self, store: Store, key: str) -> None:
         storage: Any = storages[store.alias]
@@ -270,13 +284,15 @@ class TestRefusals:
     def test_another_method(self, store: Store, key: str, method: str) -> None:
         body = CONTENT[::-1] if method in ("PUT", "POST") else None
         answer = store.send(issue(store, key).url, method=method, body=body)
-        assert answer.status in REFUSED | {405, 501}
+        allowed = {200} if method == "HEAD" and "method" in store.lacks else set()
+        assert answer.status in (allowed or REFUSED | {405, 501})
         stored = store.get(key)
         assert stored is not None
         assert stored[0] == CONTENT
 
     def test_get_with_a_link_for_head(self, store: Store, key: str) -> None:
-        assert is_refused(store.send(issue(store, key, partial(Download, method="HEAD")).url))
+        answer = store.send(issue(store, key, partial(Download, method="HEAD")).url)
+        assert answer.status == 200 if "method" in store.lacks else is_refused(answer)
 
     def test_get_and_head_with_a_link_for_put(self, store: Store, key: str) -> None:
         url = issue(store, key, partial(Upload, content_type="application/pdf", size_bytes=3, overwrite=True)).url
@@ -356,19 +372,30 @@ class TestUpload:
     def test_others_are_refused(
         self, store: Store, new: str, upload: IssuedURL, body: bytes, changes: dict[str, str | None]
     ) -> None:
-        assert put(store, upload, body, **changes).status in REFUSED_UPLOAD
+        answer = put(store, upload, body, **changes)
+        if "type" in store.lacks and "Content_Type" in changes:
+            assert answer.status == 201
+            return
+        assert answer.status in REFUSED_UPLOAD
         assert store.get(new) is None
 
     def test_another_checksum_is_refused(self, store: Store, new: str, upload: IssuedURL) -> None:
         other = BODY[::-1]
-        header = next(name for name in upload.headers if name in ("Content-MD5", "Content-Digest"))
+        header = next(name for name in upload.headers if re.search("(?i)content-md5|content-digest", name))
         digest = base64.b64encode(hashlib.new(store.checksum, other).digest()).decode()
-        value = digest if header == "Content-MD5" else f"sha-256=:{digest}:"
-        assert put(store, upload, other, **{header: value}).status in REFUSED_UPLOAD
+        value = f"sha-256=:{digest}:" if header == "Content-Digest" else digest
+        answer = put(store, upload, other, **{header: value})
+        if "checksum" in store.lacks:
+            assert answer.status == 201
+            return
+        assert answer.status in REFUSED_UPLOAD
         assert store.get(new) is None
 
     def test_the_size_is_bound_without_a_checksum_too(self, store: Store, new: str) -> None:
         link = issue(store, new, partial(Upload, content_type="text/plain", size_bytes=3))
+        if "size" in store.lacks:
+            assert put(store, link, b"four").status == 201
+            return
         for body in (b"four", b"tw", b""):
             assert put(store, link, body).status in REFUSED_UPLOAD
         assert store.get(new) is None
@@ -378,7 +405,7 @@ class TestUpload:
         link = issue(store, new, partial(Upload, content_type="text/plain", size_bytes=3))
         assert put(store, link, b"one").status in (200, 201)
         if "refusal to overwrite" not in store.lacks:
-            assert put(store, link, b"two").status == 412
+            assert put(store, link, b"two").status == (403 if "412" in store.lacks else 412)
             assert store.get(new) is not None
             assert store.get(new)[0] == b"one"  # type: ignore[index]
 

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import ssl
 import statistics
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.x509.oid import NameOID
 
 from providers import SignedURL
+from tests.emulators.certificates import certificate, server_context
+
+__all__ = ["certificate", "server_context"]
 
 T = TypeVar("T")
 
@@ -54,33 +52,6 @@ BAD_KEYS: dict[str, tuple[str, str]] = {
 def sign_rsa(data: bytes) -> bytes:
     """Sign as Google's service does, with a key that the tested code does not have."""
     return PRIVATE_KEY.sign(data, padding.PKCS1v15(), hashes.SHA256())
-
-
-def certificate(folder: Path) -> Path:
-    """Make a self-signed certificate for 127.0.0.1, and put it and its key into one file."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(PRIVATE_KEY.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(PRIVATE_KEY, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    path.write_text(made.public_bytes(serialization.Encoding.PEM).decode() + PEM)
-    return path
-
-
-def server_context(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
 
 
 def query_of(signed: SignedURL) -> dict[str, str]:
