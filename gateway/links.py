@@ -21,7 +21,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, models
 from django.utils import timezone
 
-from gateway import audit
+from gateway import audit, windows
 from gateway.conf import conf, resolve
 from gateway.errors import (
     AccessDenied,
@@ -161,6 +161,8 @@ class _Ask:
     refusal: Refusal | None = None
     seconds: int = 0
     limited_by: str = ""
+    signed_at: datetime | None = None
+    window: windows.Window | None = None
     link_id: str = ""
     issued: IssuedURL | None = field(default=None, repr=False)
 
@@ -630,7 +632,7 @@ def _kind_of(asked: AskedFor) -> type:
 
 
 def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime) -> None:
-    groups: dict[tuple[str, int], list[_Ask]] = {}
+    groups: dict[tuple[str, type, int, datetime | None], list[_Ask]] = {}
     for ask in asks:
         alias = ask.resource.storage_alias
         try:
@@ -638,6 +640,10 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
                 storage = private_storage(alias)
                 _set_lifetime(ask, principal, storage, ttl, now)
                 ask.operation = _complete(ask, storage)
+                if ask.window is not None:
+                    cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
+                    ask.operation = ask.window.stable(ask.operation, ask.seconds, cacheable=cacheable)
+                    ask.link_id = ask.operation.link_id
         except (AccessDenied, StorageUnavailable, TTLTooLong) as error:
             ask.refuse(getattr(error, "reason", "") or str(error), error)
             continue
@@ -646,10 +652,10 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
             logger.error("%s cannot be signed: %s", ascii(ask.resource.id), error)
             ask.refuse("what the row says of the object cannot be signed")
             continue
-        groups.setdefault((alias, ask.seconds), []).append(ask)
-    for (alias, seconds), group in groups.items():
+        groups.setdefault((alias, ask.kind, ask.seconds, ask.signed_at), []).append(ask)
+    for (alias, kind, seconds, signed_at), group in groups.items():
         try:
-            _sign_group(alias, timedelta(seconds=seconds), group, now)
+            _sign_group(alias, kind, timedelta(seconds=seconds), group, signed_at or now)
         except StorageUnavailable as error:
             logger.error("storage %s cannot sign: %s", alias, error)
             for ask in group:
@@ -659,14 +665,18 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
                 ask.refuse(str(error), InvalidRequest(str(error)))
 
 
-def _sign_group(alias: str, ttl: timedelta, asks: Sequence[_Ask], now: datetime) -> None:
+def _sign_group(alias: str, kind: type, ttl: timedelta, asks: Sequence[_Ask], now: datetime) -> None:
     with _signing(alias):
         storage = private_storage(alias)
-        provider = storage.provider
-        links = provider.sign_many([ask.operation for ask in asks], ttl=ttl, now=now)
-        if len(links) != len(asks):
-            raise UnsafeLink(f"{len(links)} links for {len(asks)} objects")
-        for ask, signed in zip(asks, links, strict=True):
+        provider = storage.provider_for(kind)
+        kept = [windows.recall(provider, ask.operation, ttl, now) if ask.window else None for ask in asks]
+        missing = [ask.operation for ask, link in zip(asks, kept, strict=True) if link is None]
+        links = provider.sign_many(missing, ttl=ttl, now=now) if missing else []
+        if len(links) != len(missing):
+            raise UnsafeLink(f"{len(links)} links for {len(missing)} objects")
+        made = iter(links)
+        for ask, link in zip(asks, kept, strict=True):
+            signed = next(made) if link is None else link
             check_link(signed, ask.operation, provider)
             # A link cut by its credential is issued as it is, or refused where the storage says so.
             shortfall = now.replace(microsecond=0) + ttl - signed.expires_at
@@ -676,6 +686,10 @@ def _sign_group(alias: str, ttl: timedelta, asks: Sequence[_Ask], now: datetime)
                 if storage.on_short_credentials == "refuse":
                     raise StorageUnavailable(f"the credential ends {shortfall.total_seconds():.0f} s too early")
                 ask.limited_by = "credential"
+                if signed.expires_at <= datetime.now(UTC):
+                    raise StorageUnavailable("the credential has ended")
+            elif ask.window and link is None:
+                windows.keep(provider, ask.operation, ttl, now, signed)
             ask.issued = _issued(ask, signed)
 
 
@@ -713,13 +727,19 @@ def _set_lifetime(ask: _Ask, principal: Principal, storage: Any, ttl: timedelta 
             if ttl is not None:
                 _check_ttl(ttl, cap)
             wanted, ask.limited_by = cap, name
+    if ask.kind is Download and storage.url_window is not None:
+        ask.window = windows.of(principal, ask.limits, storage.url_window, wanted, now, tenant=_tenant_name(principal))
+    if ask.window is not None:
+        ask.signed_at = ask.window.start
+        ask.limited_by = ask.limited_by or "url_window"
     ends = [("policy", ask.limits.until), (principal.credential, principal.authority_ends_at)]
     if principal.token is not None:
         ends.append((principal.credential, principal.token.expires_at))
     for name, end in ends:
-        if end is not None and (left := _aware(end) - now) < wanted:
+        # From the start of the window, so that the end of the link is the same while it lasts.
+        if end is not None and (left := _aware(end) - (ask.signed_at or now)) < wanted:
             wanted, ask.limited_by = timedelta(seconds=int(left.total_seconds())), name.partition(":")[0]
-            if wanted < timedelta(seconds=1):
+            if _aware(end) - now < timedelta(seconds=1):
                 raise AccessDenied("the authority to ask has ended", ask.resource)
     ask.seconds = int(wanted.total_seconds())
 

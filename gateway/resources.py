@@ -60,8 +60,11 @@ class PrivateStorage(Protocol):
     max_ttl: timedelta | None
     inline_types: frozenset[str]
     on_short_credentials: str
+    url_window: timedelta | None
 
     def object_key(self, name: str) -> str: ...
+
+    def provider_for(self, kind: type) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

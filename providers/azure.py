@@ -207,6 +207,7 @@ class AzureProvider:
             binds_no_overwrite=True,
             binds_method=False,
             binds_part=False,
+            binds_cache_control=True,
             sends_checksum=frozenset({"md5"}),
         )
 
@@ -254,7 +255,7 @@ class AzureProvider:
     ) -> tuple[str, str, str, Mapping[str, str]]:
         """Return the string to sign, the query without the signature, the method, and the headers to send."""
         headers: Mapping[str, str] = NO_HEADERS
-        version = disposition = content_type = before = answer = ""
+        version = cache_control = disposition = content_type = before = answer = ""
         method, permission = "PUT", "w"
         match operation:
             case Download():
@@ -262,9 +263,12 @@ class AzureProvider:
                 if operation.version is not None:
                     version = operation.version
                     before = f"versionid={encode_value(version)}&"
+                if (value := operation.cache_control) is not None:
+                    cache_control = value
+                    answer = f"&rscc={_quote(value)}"
                 if (value := operation.content_disposition) is not None:
                     disposition = value
-                    answer = f"&rscd={_quote(value)}"
+                    answer += f"&rscd={_quote(value)}"
                 if (value := operation.content_type) is not None:
                     content_type = value
                     answer += f"&rsct={_quote_type(value)}"
@@ -280,10 +284,10 @@ class AzureProvider:
             case _:
                 assert_never(operation)
         resource = "bv" if version else "b"
-        # After the version: an encryption scope, then five headers of the answer, of which two are used.
+        # After the version: an encryption scope, then five headers of the answer, of which three are used.
         text = (
             f"{permission}\n{signed_times}{self._resource}{operation.key}\n{fixed.signed}"
-            f"{resource}\n{version}\n\n\n{disposition}\n\n\n{content_type}"
+            f"{resource}\n{version}\n\n{cache_control}\n{disposition}\n\n\n{content_type}"
         )
         # Operations hold no control characters. A newline would cut the fields another way under the same
         # signature: it is looked for again where that matters.

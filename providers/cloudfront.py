@@ -112,6 +112,7 @@ class CloudFrontProvider:
         binds_no_overwrite=False,
         binds_method=False,
         binds_part=False,
+        binds_cache_control=True,
     )
 
     def __init__(self, *, endpoint_url: str, key: CloudFrontKey) -> None:
@@ -209,6 +210,7 @@ class CloudFrontProvider:
 
     def _url(self, download: Download) -> str:
         named = {
+            "response-cache-control": download.cache_control,
             "response-content-disposition": download.content_disposition,
             "response-content-type": download.content_type,
             "versionId": download.version,

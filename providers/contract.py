@@ -131,6 +131,11 @@ def _binds_every_field(provider: Provider, now: datetime) -> None:
     ]
     if provider.capabilities.binds_method:
         variants.append((replace(base, method="HEAD"), _TTL, now))
+    cached = replace(base, cache_control="private, max-age=60")
+    if provider.capabilities.binds_cache_control:
+        variants += [(cached, _TTL, now), (replace(cached, cache_control="no-store"), _TTL, now)]
+    else:
+        _refuses("binds_every_field", UnsupportedOperation, provider, cached, _TTL, now)
     _all_differ("binds_every_field", provider, [provider.sign(o, ttl=t, now=n) for o, t, n in variants])
 
 

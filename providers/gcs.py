@@ -362,6 +362,9 @@ class GCSProvider:
 
 def _download_parameters(download: Download) -> str:
     """Sorted by name, as the canonical request wants them."""
+    if download.cache_control is not None:
+        # https://cloud.google.com/storage/docs/xml-api/reference-headers#query names two response- parameters.
+        raise UnsupportedOperation("cache_control cannot be signed; the object's own metadata say it")
     parameters = ""
     if download.version is not None:
         parameters = f"&generation={sigv4.encode_value(download.version)}"

@@ -200,6 +200,8 @@ def _sign(mac: hmac.HMAC, method: str, path: str, key_path: str, query: str) -> 
 
 
 def _download_parameters(download: Download) -> str:
+    if download.cache_control is not None:
+        raise UnsupportedOperation("cache_control cannot be signed; the data plane lets nothing outlive its link")
     named = {
         "content-type": download.content_type,
         "disposition": download.disposition,

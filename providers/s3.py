@@ -126,6 +126,7 @@ class S3Provider:
         binds_content_type=True,
         binds_checksum=frozenset(_CHECKSUM_HEADERS),
         binds_no_overwrite=True,
+        binds_cache_control=True,
     )
 
     def __init__(
@@ -296,8 +297,10 @@ class S3Provider:
 def _download_parameters(download: Download) -> str:
     """Sorted by name, as the canonical request wants them."""
     parameters = ""
+    if download.cache_control is not None:
+        parameters = f"&response-cache-control={sigv4.encode_value(download.cache_control)}"
     if (disposition := download.content_disposition) is not None:
-        parameters = f"&response-content-disposition={sigv4.encode_value(disposition)}"
+        parameters += f"&response-content-disposition={sigv4.encode_value(disposition)}"
     if download.content_type is not None:
         parameters += f"&response-content-type={sigv4.encode_value(download.content_type)}"
     if download.version is not None:

@@ -44,6 +44,7 @@ _DIGEST_BYTES = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "md5": 16, "sha1": 20,
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}(?:; charset=utf-8)?")
 _VERSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _LINK_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
+_CACHE_CONTROL = re.compile(r"[a-z][a-z0-9=, \-]{0,126}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Download:
         content_type: the type the store must answer with.
         version: the store's version or generation of the object.
         link_id: carried in the link for the store's access log, where the store logs it.
+        cache_control: the Cache-Control that the store must answer with.
 
     Raises:
         InvalidKey, InvalidOperation: a field is out of bounds.
@@ -91,6 +93,7 @@ class Download:
     content_type: str | None = None
     version: str | None = None
     link_id: str | None = None
+    cache_control: str | None = None
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -106,6 +109,8 @@ class Download:
             raise InvalidOperation(f"version is {self.version!r}; 1 to 1024 printable ASCII characters")
         if self.link_id is not None and not matches(_LINK_ID, self.link_id):
             raise InvalidOperation(f"link_id is {self.link_id!r}; 1 to 64 letters, digits, _ or -")
+        if self.cache_control is not None and not matches(_CACHE_CONTROL, self.cache_control):
+            raise InvalidOperation(f"cache_control is {self.cache_control!r}; lower-case directives, comma-separated")
 
     @property
     def content_disposition(self) -> str | None:
@@ -256,6 +261,7 @@ class Capabilities:
             for an :class:`Upload` because it is signed.
         binds_method: a link for GET is refused for HEAD, and the other way round.
         binds_part: a link for one part writes no other part, and nothing else.
+        binds_cache_control: a download may say how long its answer may be kept.
         sends_checksum: algorithms whose digest the client is told to send and the store then checks, though
             no signature makes a client send it.
     """
@@ -270,6 +276,7 @@ class Capabilities:
     binds_no_overwrite: bool
     binds_method: bool = True
     binds_part: bool = True
+    binds_cache_control: bool = False
     sends_checksum: frozenset[str] = frozenset()
 
 

@@ -45,7 +45,8 @@ FIXES = {
     "W023": "Give the private storage an alias of its own, and the private fields that storage.",
     "E024": "Name the alias with 1 to 64 letters, digits, hyphens and underscores: it is part of links and rows.",
     "E025": "Delete the option: a storage in STORAGES is known by its key there.",
-    "E026": "Lower the option: a storage may shorten GATEWAY['MAX_TTL'], never raise it.",
+    "E026": "Lower the option: a storage may shorten GATEWAY['MAX_TTL'], never raise it; a URL that stays"
+    " the same for longer than half its life would have too little of it left.",
     "W027": "Set it to MAX_TTL or less, or to None: until then links end at MAX_TTL.",
     "W028": "Switch it off: keys are never used twice, so all that could be overwritten is another's file.",
     "E029": "Lengthen it, or give the storage secret_keys of its own.",

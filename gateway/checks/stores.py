@@ -125,6 +125,12 @@ def check_lifetimes() -> Iterator[CheckMessage]:
         assert given is not None
         max_ttl, default_ttl = alias.storage.max_ttl, alias.storage.default_ttl
         most = given.max_ttl if max_ttl is None else min(max_ttl, given.max_ttl)
+        window = getattr(alias.storage, "url_window", None)
+        half = min(default_ttl or given.default_ttl, most) / 2
+        if window is not None and window > half:
+            yield found(
+                "E026", f"{alias} has url_window {_seconds(window)}; at most {_seconds(half)}, half its lifetime."
+            )
         if max_ttl is not None and max_ttl > most:
             yield found("E026", f"{alias} has max_ttl {_seconds(max_ttl)}; at most {_seconds(most)}.")
         if default_ttl is None or default_ttl <= most:

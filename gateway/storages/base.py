@@ -63,6 +63,8 @@ class PrivateStorageMixin:
         max_ttl: seconds; may only lower ``GATEWAY["MAX_TTL"]``.
         inline_types: media types that may be shown in the browser; every other one is a download.
         on_short_credentials: ``clamp`` shortens a link to the end of its credential, ``refuse`` issues none.
+        url_window: seconds for which the same download has the same URL, so that browsers can cache it; at most
+            half the lifetime of the storage's links.
 
     Raises:
         ImproperlyConfigured: a value is out of bounds.
@@ -75,6 +77,7 @@ class PrivateStorageMixin:
         "max_ttl",
         "inline_types",
         "on_short_credentials",
+        "url_window",
     )
 
     def __init__(self, **options: Any) -> None:
@@ -88,6 +91,7 @@ class PrivateStorageMixin:
         self.on_short_credentials = _one_of(
             "on_short_credentials", own.pop("on_short_credentials", "clamp"), ("clamp", "refuse")
         )
+        self.url_window = seconds("url_window", own.pop("url_window", None))
         self.inline_types = _media_types(own.pop("inline_types", INLINE_TYPES))
         super().__init__(**options)
         self.configure(own)
@@ -99,6 +103,10 @@ class PrivateStorageMixin:
     def provider(self) -> Provider:
         """The signer of this storage's bucket."""
         raise TypeError(f"{type(self).__name__} has no provider")
+
+    def provider_for(self, kind: type) -> Provider:
+        """Return what signs operations of a class; one provider for all, unless a storage says otherwise."""
+        return self.provider
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         # A migration holds the alias alone: no option, and so no credential.

@@ -294,6 +294,12 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "default_ttl 61 s; at most 60 s",
         lambda p: p.private(default_ttl=61, max_ttl=60),
     ),
+    "window over half the default": ("E026", "url_window 151 s; at most 150 s", lambda p: p.private(url_window=151)),
+    "window over half the storage's own": (
+        "E026",
+        "url_window 31 s; at most 30 s",
+        lambda p: p.private(S3, url_window=31, max_ttl=60, default_ttl=60),
+    ),
     "expiry of django-storages": (
         "W027",
         "querystring_expire 3600 s; at most 900 s",
@@ -784,7 +790,7 @@ GATEWAY_KEYS = [
     *("PUBLIC_URL", "AUTHENTICATORS", "TENANT", "AUDIT_DATABASE"),
 ]
 OPTIONS = [
-    *("alias", "url_mode", "default_ttl", "max_ttl", "inline_types", "on_short_credentials"),
+    *("alias", "url_mode", "default_ttl", "max_ttl", "inline_types", "on_short_credentials", "url_window"),
     *("location", "secret_keys", "base_url", "file_permissions_mode", "directory_permissions_mode"),
     *("allow_overwrite", "bucket_name", "endpoint_url", "public_endpoint_url", "region_name", "access_key"),
     *("secret_key", "security_token", "object_parameters", "default_acl", "verify", "addressing_style"),

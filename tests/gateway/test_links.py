@@ -109,7 +109,11 @@ class ArrangedStorage:
     def object_key(self, name: str) -> str:
         return str(self.arrange.get("location", "")) + name
 
+    def provider_for(self, kind: type) -> Any:
+        return self.provider
+
     url_mode = property(lambda self: "presigned")
+    url_window = property(lambda self: self.arrange.get("url_window"))
     default_ttl = property(lambda self: self.arrange.get("default_ttl"))
     max_ttl = property(lambda self: self.arrange.get("max_ttl"))
     inline_types = property(lambda self: self.arrange.get("inline_types", INLINE_TYPES))

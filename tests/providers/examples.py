@@ -6,6 +6,7 @@ It must hold no expectation: what is right is said by each test.
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,6 +68,9 @@ downloads = st.builds(
     content_type=optional(content_types),
     version=optional(tokens),
     link_id=optional(link_ids),
+)
+cacheable_downloads = st.builds(
+    replace, downloads, cache_control=optional(st.sampled_from(["private, max-age=60", "no-store"]))
 )
 
 

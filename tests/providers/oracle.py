@@ -93,6 +93,7 @@ def parameters(operation: Download | Upload | UploadPart) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     match operation:
         case Download():
+            wanted["ResponseCacheControl"] = operation.cache_control
             wanted["ResponseContentDisposition"] = operation.content_disposition
             wanted["ResponseContentType"] = operation.content_type
             wanted["VersionId"] = operation.version

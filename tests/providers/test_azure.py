@@ -161,6 +161,7 @@ def sdk_sign(
         case Download():
             permission = "r"
             wanted = {
+                "cache_control": operation.cache_control,
                 "content_disposition": operation.content_disposition,
                 "content_type": operation.content_type,
                 "version_id": operation.version,
@@ -188,7 +189,7 @@ def sdk_sign(
 
 
 operations = st.one_of(
-    examples.downloads,
+    examples.cacheable_downloads,
     examples.uploads(st.binary(min_size=16, max_size=16).map(lambda digest: Checksum("md5", digest))),
     examples.parts.map(lambda part: replace(part, checksum=None)),
 )

@@ -58,7 +58,9 @@ def resource_of(url: str) -> str:
 # --- botocore as an oracle ---------------------------------------------------------------------------------
 
 
-@given(examples.downloads, instants, lifetimes, st.sampled_from([ENDPOINT, "https://files.example:8443/base"]))
+@given(
+    examples.cacheable_downloads, instants, lifetimes, st.sampled_from([ENDPOINT, "https://files.example:8443/base"])
+)
 @settings(max_examples=200, deadline=None)
 def test_canned_links_are_botocores(download: Download, now: datetime, ttl: timedelta, endpoint_url: str) -> None:
     now = now.replace(microsecond=0)
@@ -69,7 +71,7 @@ def test_canned_links_are_botocores(download: Download, now: datetime, ttl: time
 
 
 @given(
-    examples.downloads,
+    examples.cacheable_downloads,
     instants,
     lifetimes,
     st.one_of(st.none(), st.integers(1, 3600)),

@@ -456,6 +456,8 @@ BROKEN: dict[str, tuple[str, Callable[[Provider], Any], str]] = {
     "ignores-the-file-name": ("s3-virtual", asks(bound(filename="n.txt")), "binds_every_field"),
     "ignores-the-disposition": ("s3-virtual", asks(bound(disposition="inline")), "binds_every_field"),
     "ignores-the-type": ("local", asks(bound(content_type=None)), "binds_every_field"),
+    "ignores-the-cache-control": ("s3-virtual", asks(bound(cache_control=None)), "binds_every_field"),
+    "drops-a-cache-control-it-cannot-sign": ("local", asks(bound(cache_control=None)), "binds_every_field"),
     "ignores-the-version": ("s3-virtual", asks(bound(version="1")), "binds_every_field"),
     "ignores-the-version-locally": ("local", asks(bound(version="1")), "binds_every_field"),
     "signature-ignores-the-key": ("local", signature_ignores(only(Download, key="k")), "binds_every_field"),
@@ -590,7 +592,7 @@ def test_every_clause_of_the_module_is_run() -> None:
 def test_refusing_with_another_error_is_no_refusal() -> None:
     with pytest.raises(ContractBroken, match="ValueError where UnsupportedOperation is due") as broken:
         check_provider(RefusesWithAnotherError(GOOD["local"]))
-    assert broken.value.clause == "binds_uploads_as_it_says"
+    assert broken.value.clause == "binds_every_field"
 
 
 def test_the_network_is_given_back() -> None:

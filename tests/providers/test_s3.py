@@ -121,7 +121,7 @@ def client_for(target: Mapping[str, Any]) -> Any:
 
 @given(
     targets(),
-    st.one_of(examples.downloads, examples.uploads(), examples.parts),
+    st.one_of(examples.cacheable_downloads, examples.uploads(), examples.parts),
     instants,
     lifetimes,
     st.data(),
@@ -364,7 +364,7 @@ def test_where_links_lead(changes: dict[str, Any], base_url: str, host: str) -> 
 # --- the independent verifier ------------------------------------------------------------------------------
 
 
-@given(targets(), st.one_of(examples.downloads, examples.uploads(), examples.parts), lifetimes)
+@given(targets(), st.one_of(examples.cacheable_downloads, examples.uploads(), examples.parts), lifetimes)
 @settings(max_examples=200, deadline=None)
 def test_every_link_is_good_for_exactly_what_was_asked(
     target: dict[str, Any], operation: Download | Upload | UploadPart, ttl: timedelta
@@ -385,6 +385,7 @@ def test_every_link_is_good_for_exactly_what_was_asked(
             assert signed.headers == {}
             assert verified.signed_headers == ("host",)
             wanted = {
+                "response-cache-control": operation.cache_control,
                 "response-content-disposition": operation.content_disposition,
                 "response-content-type": operation.content_type,
                 "versionId": operation.version,
@@ -733,7 +734,9 @@ def test_a_provider_signs_the_same_after_a_fork() -> None:
     assert child.exitcode == 0
 
 
-@given(st.lists(st.one_of(examples.downloads, examples.uploads(), examples.parts, examples.forms()), max_size=4))
+@given(
+    st.lists(st.one_of(examples.cacheable_downloads, examples.uploads(), examples.parts, examples.forms()), max_size=4)
+)
 @settings(max_examples=50, deadline=None)
 def test_signing_many_is_signing_each(operations: list[Operation]) -> None:
     many = provider(credentials=TEMPORARY).sign_many(operations, ttl=TTL, now=NOW)

@@ -57,6 +57,7 @@ ASCII = "1 to 1024 printable ASCII characters"
 TYPE = "a lower-case type/subtype"
 SIZE = "a whole number from 0 to 5368709120"
 LINK_ID = "1 to 64 letters, digits, _ or -"
+CACHE_CONTROL = "lower-case directives"
 
 # class, field, bad value -> the bound that the message names; the value is always named too
 REFUSED: list[tuple[type, str, Any, str]] = [
@@ -101,6 +102,12 @@ REFUSED: list[tuple[type, str, Any, str]] = [
     (Download, "link_id", "a\n", LINK_ID),
     (Download, "link_id", "x" * 65, LINK_ID),
     (Download, "link_id", 1, LINK_ID),
+    (Download, "cache_control", "", CACHE_CONTROL),
+    (Download, "cache_control", "private\r\nSet-Cookie: x=1", CACHE_CONTROL),
+    (Download, "cache_control", "private\n", CACHE_CONTROL),
+    (Download, "cache_control", 'private="x"', CACHE_CONTROL),
+    (Download, "cache_control", "x" * 129, CACHE_CONTROL),
+    (Download, "cache_control", 60, CACHE_CONTROL),
     (Upload, "key", "a/", "empty segment"),
     (Upload, "content_type", None, TYPE),
     (Upload, "content_type", "IMAGE/PNG", TYPE),
@@ -161,6 +168,8 @@ ACCEPTED: list[tuple[type, str, Any]] = [
     (Download, "version", "x" * 1024),
     (Download, "version", "a&b=c/%25+"),
     (Download, "link_id", "x" * 64),
+    (Download, "cache_control", "private, max-age=60"),
+    (Download, "cache_control", "x" * 128),
     (Upload, "size_bytes", 0),
     (Upload, "size_bytes", MAX_SINGLE_UPLOAD_BYTES),
     (Upload, "overwrite", True),
