@@ -20,6 +20,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Self
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import signed_cookies
@@ -101,7 +102,8 @@ def allow_all() -> Iterator[None]:
 def assert_issued(number: int) -> Iterator[list[Issuance]]:
     """Fail unless the block issues so many links; what it issued is in the list when the block is over.
 
-    Refusals, and permissions that were asked for without a link, do not count.
+    Refusals, and permissions that were asked for without a link, do not count. It asks the database before and after
+    the block: ``assertNumQueries()`` stands inside.
     """
     known = {row.pk for row in _issued()}
     rows: list[Issuance] = []
@@ -237,7 +239,8 @@ class _Patches:
             return method(self, *args, **kwargs)
 
         self._before[cls, name] = method
-        setattr(cls, name, looked_at)
+        # Who calls it may ask what it is.
+        setattr(cls, name, markcoroutinefunction(looked_at) if iscoroutinefunction(method) else looked_at)
 
 
 def _subclasses(cls: type) -> Iterator[type]:
@@ -256,9 +259,9 @@ def _holds_link(value: object) -> bool:
             return bool(_SIGNATURE.search(gzip.decompress(value.content)))
         case Mapping():
             # As a whole, too: the fields of an upload form are a name beside a value.
-            return any(map(_holds_link, value.items())) or _in_pickle(value)
+            return any(map(_holds_link, value.items())) or _in_pickle(dict(value))
         case list() | tuple():
-            return any(map(_holds_link, value))
+            return any(map(_holds_link, value)) or _in_pickle(value)
     return _in_pickle(value)
 
 
