@@ -25,7 +25,7 @@ from providers.errors import (
     ProviderError,
     UnsupportedOperation,
 )
-from providers.gcs import GCSCredentials, GCSProvider, HMACKey, ServiceAccountKey
+from providers.gcs import GCSCredentials, GCSProvider, HMACKey, ServiceAccountKey, ServiceAccountSigner
 from providers.google_iam import AccessToken, GoogleCredentials, IAMSigner, MetadataServer, TokenSource
 from providers.keys import check_key, check_prefix
 from providers.local import LocalProvider, SecretKey, VerifiedLink
@@ -77,6 +77,7 @@ __all__ = [
     "S3Provider",
     "SecretKey",
     "ServiceAccountKey",
+    "ServiceAccountSigner",
     "SharedKey",
     "SignedCookies",
     "SignedURL",

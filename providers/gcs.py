@@ -31,7 +31,14 @@ from providers.types import (
     matches,
 )
 
-__all__ = ["LINK_ID_PARAMETER", "GCSCredentials", "GCSProvider", "HMACKey", "ServiceAccountKey"]
+__all__ = [
+    "LINK_ID_PARAMETER",
+    "GCSCredentials",
+    "GCSProvider",
+    "HMACKey",
+    "ServiceAccountKey",
+    "ServiceAccountSigner",
+]
 
 # Cloud Storage ignores these parameters and writes them to its Data Access audit logs.
 # https://cloud.google.com/storage/docs/audit-logging#add-custom-metadata
@@ -61,7 +68,38 @@ class GCSCredentials(Protocol):
     def ready(self, now: datetime) -> tuple[str, Callable[[str, Sequence[str]], list[str]]]: ...
 
 
-class ServiceAccountKey:
+class ServiceAccountSigner:
+    """A service account whose key somebody else holds in this process, such as google-auth.
+
+    Args:
+        client_email: the account.
+        sign: RSASSA-PKCS1-v1_5 with SHA-256, a text in, a signature out; must not open a connection.
+
+    Raises:
+        InvalidConfiguration: ``client_email`` is none.
+    """
+
+    algorithm: ClassVar[str] = "GOOG4-RSA-SHA256"
+    offline: ClassVar[bool] = True
+    max_ttl: ClassVar[timedelta] = _MAX_TTL
+
+    def __init__(self, *, client_email: str, sign: Callable[[bytes], bytes]) -> None:
+        if not matches(_NOT_BLANK, client_email) or "@" not in client_email:
+            raise InvalidConfiguration(f"client_email is {client_email!r}; the e-mail of a service account")
+        self.client_email = client_email
+        self._sign = sign
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.client_email}>"
+
+    def ready(self, now: datetime) -> tuple[str, Callable[[str, Sequence[str]], list[str]]]:
+        return self.client_email, self._sign_all
+
+    def _sign_all(self, scope: str, texts: Sequence[str]) -> list[str]:
+        return [self._sign(text.encode()).hex() for text in texts]
+
+
+class ServiceAccountKey(ServiceAccountSigner):
     """A key of a service account, parsed once; its repr shows the account.
 
     Args:
@@ -72,17 +110,11 @@ class ServiceAccountKey:
         InvalidConfiguration: one of these cannot sign.
     """
 
-    algorithm: ClassVar[str] = "GOOG4-RSA-SHA256"
-    offline: ClassVar[bool] = True
-    max_ttl: ClassVar[timedelta] = _MAX_TTL
-
     def __init__(self, *, client_email: str, private_key: str) -> None:
-        if not matches(_NOT_BLANK, client_email) or "@" not in client_email:
-            raise InvalidConfiguration(f"client_email is {client_email!r}; the e-mail of a service account")
         if not isinstance(private_key, str):
             raise InvalidConfiguration(f"private_key is of type {type(private_key).__name__}; PEM text")
-        self.client_email = client_email
-        self._sign = rsa.load_signer(private_key, digest="SHA256", name="private_key")
+        sign = rsa.load_signer(private_key, digest="SHA256", name="private_key")
+        super().__init__(client_email=client_email, sign=sign)
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any]) -> ServiceAccountKey:
@@ -99,15 +131,6 @@ class ServiceAccountKey:
             if not isinstance(info.get(name), str):
                 raise InvalidConfiguration(f"the service account key has no {name}")
         return cls(client_email=info["client_email"], private_key=info["private_key"])
-
-    def __repr__(self) -> str:
-        return f"<ServiceAccountKey of {self.client_email}>"
-
-    def ready(self, now: datetime) -> tuple[str, Callable[[str, Sequence[str]], list[str]]]:
-        return self.client_email, self._sign_all
-
-    def _sign_all(self, scope: str, texts: Sequence[str]) -> list[str]:
-        return [self._sign(text.encode()).hex() for text in texts]
 
 
 class HMACKey:

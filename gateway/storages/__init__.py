@@ -12,11 +12,12 @@ from django.core.files.storage import storages
 
 from gateway.conf import conf
 
-__all__ = ["PrivateAzureStorage", "PrivateFileSystemStorage", "PrivateS3Storage", "StorageByAlias"]
+__all__ = ["PrivateAzureStorage", "PrivateFileSystemStorage", "PrivateGCSStorage", "PrivateS3Storage", "StorageByAlias"]
 
 _ROOMS = {
     "PrivateAzureStorage": "gateway.storages.azure",
     "PrivateFileSystemStorage": "gateway.storages.filesystem",
+    "PrivateGCSStorage": "gateway.storages.gcs",
     "PrivateS3Storage": "gateway.storages.s3",
 }
 
