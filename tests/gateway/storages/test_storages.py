@@ -80,7 +80,8 @@ def run(script: str) -> str:
     return answer.stdout
 
 
-LOADED = "sorted({name.partition('.')[0] for name in sys.modules} & {'boto3', 'botocore', 'google', 's3transfer', 'storages'})"
+SDKS = {"boto3", "botocore", "google", "s3transfer", "storages"}
+LOADED = f"sorted({{name.partition('.')[0] for name in sys.modules}} & {SDKS!r})"
 
 
 def test_a_project_on_the_local_disk_loads_no_sdk() -> None:
