@@ -21,7 +21,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, models
 from django.utils import timezone
 
-from gateway import audit, windows
+from gateway import audit, epochs, windows
 from gateway.conf import conf, resolve
 from gateway.errors import (
     AccessDenied,
@@ -185,8 +185,8 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
     ask = _Ask(resource, operation, _kind_of(operation))
     _check_asked([ask])
     now = datetime.now(UTC)
-    _decide(principal, [ask])
-    _record(principal, [ask], now, Issuance.Decision.ALLOWED)
+    read = _decide(principal, [ask])
+    _record(principal, [ask], now, Issuance.Decision.ALLOWED, read)
     if ask.refusal is not None:
         raise ask.refusal.error
     return Allow(ask.limits, ask.policy)
@@ -258,9 +258,9 @@ def issue_many(
     if ttl is not None:
         _check_ttl(ttl, conf().max_ttl)
     now = datetime.now(UTC)
-    _decide(principal, asks)
-    _sign(principal, [ask for ask in asks if ask.refusal is None], ttl, now)
-    _record(principal, asks, now, Issuance.Decision.ISSUED)
+    read = _decide(principal, asks)
+    _sign(principal, [ask for ask in asks if ask.refusal is None], ttl, now, read)
+    _record(principal, asks, now, Issuance.Decision.ISSUED, read)
     lease = ambient_lease()
     if lease is not None:
         # Django's cache middleware and cache_page look here before they store a response.
@@ -446,8 +446,13 @@ def _is_signed_form(signed: SignedURL) -> bool:
 # Deciding.
 
 
-def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
-    """Find each row, and answer each question by a refusal or by limits."""
+def _decide(principal: Principal, asks: Sequence[_Ask]) -> epochs.Now:
+    """Find each row, and answer each question by a refusal or by limits.
+
+    Returns:
+        What had been taken back before the first question was asked: an answer is no newer than that.
+    """
+    nothing = epochs.Now()
     if not isinstance(principal, Principal):
         raise TypeError(f"principal is of type {type(principal).__name__}; Principal")
     problem = "" if principal.is_active else "the user is not active"
@@ -456,7 +461,15 @@ def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
     if problem:
         for ask in asks:
             ask.refuse(problem)
-        return
+        return nothing
+    if not asks:
+        return nothing
+    with _reading():
+        read = epochs.now(principal, _tenant_name(principal))
+    if problem := epochs.void_credential(principal, read):
+        for ask in asks:
+            ask.refuse(problem)
+        return read
     groups: dict[tuple[Any, str, type], list[_Ask]] = {}
     for ask in asks:
         if ask.kind not in OPERATIONS:
@@ -472,6 +485,7 @@ def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
                 _decide_by_path(principal, group)
             else:
                 _decide_by_row(principal, model, kind, group)
+    return read
 
 
 def _decide_by_path(principal: Principal, asks: Sequence[_Ask]) -> None:
@@ -631,7 +645,8 @@ def _kind_of(asked: AskedFor) -> type:
 # Signing.
 
 
-def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime) -> None:
+def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime, read: epochs.Now) -> None:
+    stamps = {who: epochs.stamp_of(who, _tenant_name(principal), read) for who in (principal, None)}
     groups: dict[tuple[str, type, int, datetime | None], list[_Ask]] = {}
     for ask in asks:
         alias = ask.resource.storage_alias
@@ -640,6 +655,8 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
                 storage = private_storage(alias)
                 _set_lifetime(ask, principal, storage, ttl, now)
                 ask.operation = _complete(ask, storage)
+                if getattr(storage, "links_end_at_once", False):
+                    ask.operation = _stamped(ask, stamps[None if _is_anybodys(ask) else principal])
                 if ask.window is not None:
                     cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
                     ask.operation = ask.window.stable(ask.operation, ask.seconds, cacheable=cacheable)
@@ -758,6 +775,17 @@ def _check_ttl(ttl: timedelta, cap: timedelta) -> None:
         raise InvalidTTL(f"ttl is {ttl.total_seconds():g} s; whole seconds, at least 1")
 
 
+def _is_anybodys(ask: _Ask) -> bool:
+    """Tell whether the link may be another principal's too: it then names none, and is not taken back with one."""
+    return ask.window is not None and ask.limits.shareable
+
+
+def _stamped(ask: _Ask, stamp: str) -> Any:
+    if isinstance(ask.operation, (Download, Upload)):
+        return dataclasses.replace(ask.operation, stamp=stamp)
+    return ask.operation
+
+
 def _complete(ask: _Ask, storage: Any) -> Any:
     """Add what the caller does not decide: the object's key in the store, type, disposition, version, id."""
     operation = ask.operation
@@ -828,7 +856,7 @@ def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl
 # Recording.
 
 
-def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision: str) -> None:
+def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision: str, read: epochs.Now) -> None:
     rows = []
     tenant = _tenant_name(principal)
     for ask in asks:
@@ -846,6 +874,7 @@ def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision:
                 link_hash=audit.hash_of(issued.url) if issued else "",
                 expires_at=issued.expires_at if issued else None,
             )  # fmt: skip
+            row.epoch = read.number
         rows.append(row)
     audit.record(rows)
 
