@@ -15,11 +15,13 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 
-from gateway import epochs, throttling
+from gateway import throttling
 from gateway.conf import conf, resolve
 from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated
 from gateway.models import ApiToken
-from gateway.principals import Principal, ambient_lease, bind_principal, principal_of_user
+
+# How a user and a session become a principal is said once, there.
+from gateway.principals import Principal, _of_user, ambient_lease, bind_principal
 
 __all__ = ["ApiTokenAuthenticator", "Authenticator", "SessionAuthenticator", "authenticate"]
 
@@ -111,7 +113,7 @@ class SessionAuthenticator:
             return None
         if "HTTP_AUTHORIZATION" not in request.META:
             _check_csrf(request)
-        return principal_of_user(request, user)
+        return _of_user(request, user)
 
 
 def _one_identity(request: HttpRequest) -> Principal:
@@ -130,9 +132,6 @@ def _one_identity(request: HttpRequest) -> Principal:
         raise NotAuthenticated("no credential was accepted")
     if not found.is_active:
         raise NotAuthenticated("the user is not active")
-    has_an_age = found.token is not None or found.session_epoch is not None
-    if has_an_age and (problem := epochs.void_credential(found, epochs.now(found))):
-        raise NotAuthenticated(problem)
     return found
 
 
