@@ -12,12 +12,12 @@ from datetime import datetime
 from functools import lru_cache
 
 from django.conf import settings
-from django.db import router
+from django.db import DatabaseError, router
 from django.utils import timezone
 
-from gateway import signals
+from gateway import epochs, signals
 from gateway.conf import conf
-from gateway.errors import AuditUnavailable
+from gateway.errors import AuditUnavailable, DatabaseUnavailable
 from gateway.models import Issuance
 from gateway.principals import Principal, ambient_lease
 from gateway.resources import Resource
@@ -92,6 +92,7 @@ def write(rows: Sequence[Issuance]) -> None:
 
     Raises:
         AuditUnavailable: the database did not take them.
+        TakenBack, DatabaseUnavailable: what a link is for was taken back meanwhile, or this cannot be told.
     """
     if not rows:
         return
@@ -107,6 +108,10 @@ def write(rows: Sequence[Issuance]) -> None:
         # Whatever the reason, without the rows nothing leaves.
         logger.error("audit rows could not be written: %s", type(error).__name__)
         raise AuditUnavailable("the audit rows could not be written") from error
+    try:
+        epochs.check_not_overtaken(fresh)
+    except DatabaseError as error:
+        raise DatabaseUnavailable("what was taken back cannot be read") from error
     for row in fresh:
         refused = row.decision == Issuance.Decision.REFUSED
         if refused:

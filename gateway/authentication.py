@@ -15,13 +15,11 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 
-from gateway import throttling
+from gateway import epochs, throttling
 from gateway.conf import conf, resolve
 from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated
 from gateway.models import ApiToken
-
-# How a user and a session become a principal is said once, there.
-from gateway.principals import Principal, _of_user, ambient_lease, bind_principal
+from gateway.principals import Principal, ambient_lease, bind_principal, principal_of_user
 
 __all__ = ["ApiTokenAuthenticator", "Authenticator", "SessionAuthenticator", "authenticate"]
 
@@ -113,7 +111,7 @@ class SessionAuthenticator:
             return None
         if "HTTP_AUTHORIZATION" not in request.META:
             _check_csrf(request)
-        return _of_user(request, user)
+        return principal_of_user(request, user)
 
 
 def _one_identity(request: HttpRequest) -> Principal:
@@ -132,6 +130,9 @@ def _one_identity(request: HttpRequest) -> Principal:
         raise NotAuthenticated("no credential was accepted")
     if not found.is_active:
         raise NotAuthenticated("the user is not active")
+    has_an_age = found.token is not None or found.session_epoch is not None
+    if has_an_age and (problem := epochs.void_credential(found, epochs.now(found))):
+        raise NotAuthenticated(problem)
     return found
 
 

@@ -24,6 +24,7 @@ A client may read the class's fixed ``title``; keys, reasons and names stay in a
     └── Unavailable                             something needed to decide, record or sign is missing
         ├── AuditUnavailable                    the record could not be committed, so no link leaves
         ├── DatabaseUnavailable                 the permission data cannot be read
+        ├── TakenBack                           it was taken back while the link was made, so none leaves
         └── StorageUnavailable                  this storage cannot sign now
             └── UnsafeLink                      a provider's answer was not what was asked for
 """
@@ -55,6 +56,7 @@ __all__ = [
     "StorageUnavailable",
     "SyncOnly",
     "TTLTooLong",
+    "TakenBack",
     "TooManyRequests",
     "Unavailable",
     "UnsafeLink",
@@ -229,6 +231,12 @@ class AuditUnavailable(Unavailable):
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
+
+
+class TakenBack(Unavailable):
+    """The next request is decided anew."""
+
+    code = "taken_back"
 
 
 class StorageUnavailable(Unavailable):

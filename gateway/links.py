@@ -21,7 +21,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, models
 from django.utils import timezone
 
-from gateway import audit, windows
+from gateway import audit, epochs, windows
 from gateway.conf import conf, resolve
 from gateway.errors import (
     AccessDenied,
@@ -41,7 +41,6 @@ from gateway.policies import (
     Allow,
     Branch,
     Deny,
-    DownloadPrefix,
     Failure,
     Fitting,
     Limits,
@@ -51,7 +50,6 @@ from gateway.policies import (
 )
 from gateway.principals import Lease, Principal, ambient_lease, current
 from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
-from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput, InvalidTTL, ProviderError
 from providers.keys import key_error
 from providers.types import Download, Provider, SignedURL, Upload, UploadForm, UploadPart
@@ -70,7 +68,6 @@ __all__ = [
     "authorize",
     "check_link",
     "issue",
-    "issue_cookies",
     "issue_many",
     "issue_once",
     "issued_before",
@@ -188,8 +185,8 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
     ask = _Ask(resource, operation, _kind_of(operation))
     _check_asked([ask])
     now = datetime.now(UTC)
-    _decide(principal, [ask])
-    _record(principal, [ask], now, Issuance.Decision.ALLOWED)
+    read = _decide(principal, [ask])
+    _record(principal, [ask], now, Issuance.Decision.ALLOWED, read)
     if ask.refusal is not None:
         raise ask.refusal.error
     return Allow(ask.limits, ask.policy)
@@ -261,9 +258,9 @@ def issue_many(
     if ttl is not None:
         _check_ttl(ttl, conf().max_ttl)
     now = datetime.now(UTC)
-    _decide(principal, asks)
-    _sign(principal, [ask for ask in asks if ask.refusal is None], ttl, now)
-    _record(principal, asks, now, Issuance.Decision.ISSUED)
+    read = _decide(principal, asks)
+    _sign(principal, [ask for ask in asks if ask.refusal is None], ttl, now, read)
+    _record(principal, asks, now, Issuance.Decision.ISSUED, read)
     lease = ambient_lease()
     if lease is not None:
         # Django's cache middleware and cache_page look here before they store a response.
@@ -275,45 +272,6 @@ def issue_many(
         assert answer is not None
         answers.append(answer)
     return answers
-
-
-def issue_cookies(principal: Principal, alias: str, prefix: str, *, ttl: timedelta | None = None) -> SignedCookies:
-    """Decide about everything below a prefix, sign cookies that open it, record it, and return them.
-
-    ``GATEWAY["PATH_POLICIES"]`` is asked about :class:`gateway.policies.DownloadPrefix`, which no other yes implies.
-
-    Args:
-        alias: of a storage with a CloudFront distribution.
-        prefix: ends in a slash; below the storage's location.
-
-    Raises:
-        AccessDenied: no, or only for some dispositions, which cookies cannot bind.
-        TTLTooLong, InvalidTTL: as :func:`issue`.
-        StorageUnavailable: the storage cannot sign cookies.
-        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
-    """
-    ask = _Ask(Resource.of_key(alias, prefix), DownloadPrefix, DownloadPrefix)
-    if ttl is not None:
-        _check_ttl(ttl, conf().max_ttl)
-    now = datetime.now(UTC)
-    _decide(principal, [ask])
-    if ask.refusal is None and not prefix.endswith("/"):
-        ask.refuse("the prefix does not end in a slash")
-    if ask.refusal is None and ask.limits.dispositions is not None:
-        ask.refuse("the policy limits the disposition, which cookies cannot bind")
-    cookies: SignedCookies | None = None
-    if ask.refusal is None:
-        try:
-            cookies = _sign_cookies(ask, principal, alias, ttl, now)
-        except (AccessDenied, StorageUnavailable, TTLTooLong) as error:
-            ask.refuse(getattr(error, "reason", "") or str(error), error)
-        except InvalidInput as error:
-            ask.refuse(str(error))
-    _record(principal, [ask], now, Issuance.Decision.ISSUED)
-    if ask.refusal is not None:
-        raise ask.refusal.error
-    assert cookies is not None
-    return cookies
 
 
 def issue_once(resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None) -> IssuedURL:
@@ -488,8 +446,13 @@ def _is_signed_form(signed: SignedURL) -> bool:
 # Deciding.
 
 
-def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
-    """Find each row, and answer each question by a refusal or by limits."""
+def _decide(principal: Principal, asks: Sequence[_Ask]) -> epochs.Now:
+    """Find each row, and answer each question by a refusal or by limits.
+
+    Returns:
+        What had been taken back before the first question was asked: an answer is no newer than that.
+    """
+    nothing = epochs.Now()
     if not isinstance(principal, Principal):
         raise TypeError(f"principal is of type {type(principal).__name__}; Principal")
     problem = "" if principal.is_active else "the user is not active"
@@ -498,7 +461,15 @@ def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
     if problem:
         for ask in asks:
             ask.refuse(problem)
-        return
+        return nothing
+    if not asks:
+        return nothing
+    with _reading():
+        read = epochs.now(principal, _tenant_name(principal))
+    if problem := epochs.void_credential(principal, read):
+        for ask in asks:
+            ask.refuse(problem)
+        return read
     groups: dict[tuple[Any, str, type], list[_Ask]] = {}
     for ask in asks:
         if ask.kind not in OPERATIONS:
@@ -514,6 +485,7 @@ def _decide(principal: Principal, asks: Sequence[_Ask]) -> None:
                 _decide_by_path(principal, group)
             else:
                 _decide_by_row(principal, model, kind, group)
+    return read
 
 
 def _decide_by_path(principal: Principal, asks: Sequence[_Ask]) -> None:
@@ -673,7 +645,8 @@ def _kind_of(asked: AskedFor) -> type:
 # Signing.
 
 
-def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime) -> None:
+def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime, read: epochs.Now) -> None:
+    stamps = {who: epochs.stamp_of(who, _tenant_name(principal), read) for who in (principal, None)}
     groups: dict[tuple[str, type, int, datetime | None], list[_Ask]] = {}
     for ask in asks:
         alias = ask.resource.storage_alias
@@ -682,6 +655,8 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
                 storage = private_storage(alias)
                 _set_lifetime(ask, principal, storage, ttl, now)
                 ask.operation = _complete(ask, storage)
+                if getattr(storage, "links_end_at_once", False):
+                    ask.operation = _stamped(ask, stamps[None if _is_anybodys(ask) else principal])
                 if ask.window is not None:
                     cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
                     ask.operation = ask.window.stable(ask.operation, ask.seconds, cacheable=cacheable)
@@ -733,31 +708,6 @@ def _sign_group(alias: str, kind: type, ttl: timedelta, asks: Sequence[_Ask], no
             elif ask.window and link is None:
                 windows.keep(provider, ask.operation, ttl, now, signed)
             ask.issued = _issued(ask, signed)
-
-
-def _sign_cookies(ask: _Ask, principal: Principal, alias: str, ttl: timedelta | None, now: datetime) -> SignedCookies:
-    with _signing(alias):
-        storage = private_storage(alias)
-        provider = storage.provider
-        if not hasattr(provider, "sign_cookies"):
-            raise StorageUnavailable(f"storage {alias!r} has no distribution that takes cookies")
-        _set_lifetime(ask, principal, storage, ttl, now)
-        prefix = f"{storage.object_key(ask.operation.key.removesuffix('/'))}/"
-        cookies: SignedCookies = provider.sign_cookies(prefix, ttl=timedelta(seconds=ask.seconds), now=now)
-        # The only wildcard is the last character, or the cookies would open more than was decided about.
-        if cookies.resource != f"{provider.base_url}{quote(prefix, safe='/~')}*":
-            raise UnsafeLink("the cookies are for another prefix than was asked for")
-        ask.link_id = f"lnk_{secrets.token_hex(16)}"
-        ask.issued = IssuedURL(
-            # As a link would have it; the audit keeps a keyed digest of it alone.
-            url=f"{cookies.resource}?Signature={cookies.values['CloudFront-Signature']}",
-            method="GET",
-            expires_at=cookies.expires_at,
-            id=ask.link_id,
-            resource=ask.resource,
-            limited_by=ask.limited_by,
-        )
-        return cookies
 
 
 def _issued(ask: _Ask, signed: SignedURL) -> IssuedURL:
@@ -823,6 +773,17 @@ def _check_ttl(ttl: timedelta, cap: timedelta) -> None:
         raise TTLTooLong(f"ttl is {ttl.total_seconds():.0f} s; at most {cap.total_seconds():.0f} s")
     if ttl < timedelta(seconds=1) or ttl.microseconds:
         raise InvalidTTL(f"ttl is {ttl.total_seconds():g} s; whole seconds, at least 1")
+
+
+def _is_anybodys(ask: _Ask) -> bool:
+    """Tell whether the link may be another principal's too: it then names none, and is not taken back with one."""
+    return ask.window is not None and ask.limits.shareable
+
+
+def _stamped(ask: _Ask, stamp: str) -> Any:
+    if isinstance(ask.operation, (Download, Upload)):
+        return dataclasses.replace(ask.operation, stamp=stamp)
+    return ask.operation
 
 
 def _complete(ask: _Ask, storage: Any) -> Any:
@@ -895,7 +856,7 @@ def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl
 # Recording.
 
 
-def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision: str) -> None:
+def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision: str, read: epochs.Now) -> None:
     rows = []
     tenant = _tenant_name(principal)
     for ask in asks:
@@ -913,6 +874,7 @@ def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision:
                 link_hash=audit.hash_of(issued.url) if issued else "",
                 expires_at=issued.expires_at if issued else None,
             )  # fmt: skip
+            row.epoch = read.number
         rows.append(row)
     audit.record(rows)
 

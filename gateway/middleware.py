@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control
 
 from gateway import audit
-from gateway.errors import AuditUnavailable, problem
+from gateway.errors import Unavailable, problem
 from gateway.models import Issuance
 from gateway.principals import Lease, ambient_lease, close_lease, open_lease
 
@@ -69,7 +69,7 @@ class GatewayMiddleware:
         """Commit the audit, or answer 503 in place of the response; no database is asked without audit rows."""
         try:
             audit.write(lease.pending)
-        except AuditUnavailable as error:
+        except Unavailable as error:
             response.close()
             response = JsonResponse(
                 problem(error),

@@ -1,4 +1,4 @@
-"""The rows of the gateway itself: the service's files, API tokens, what was issued, what is to be deleted.
+"""The rows of the gateway itself: files, tokens, grants, what was issued and taken back, what is to be deleted.
 
 Rows hold facts. Must not decide, sign or touch a store, and never hold a link or a token.
 """
@@ -13,11 +13,17 @@ from datetime import datetime
 from typing import Any, NoReturn, Self
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models, router
 from django.utils import timezone
 
-__all__ = ["ApiToken", "ExternalIdentity", "File", "Issuance", "ObjectDeletion"]
+from providers.keys import key_error
+
+__all__ = ["ApiToken", "Epoch", "ExternalIdentity", "File", "Grant", "Issuance", "ObjectDeletion"]
+
+
+GRANTABLE = frozenset({"Download", "Upload", "UploadForm", "UploadPart", "Delete", "Update", "Share", "DownloadPrefix"})
+DISPOSITIONS = frozenset({"inline", "attachment"})
 
 
 class FileState(models.TextChoices):
@@ -71,6 +77,8 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Of gateway.epochs when it was made; without one, created_at says what is older.
+    epoch = models.PositiveBigIntegerField(null=True, editable=False)
 
     def __str__(self) -> str:
         return self.name
@@ -80,13 +88,112 @@ class ApiToken(models.Model):
         """Create a token and return it with its text, which can never be had again."""
         text = cls.PREFIX + secrets.token_urlsafe(32)
         token = cls.objects.create(
-            user=user, name=name, scopes=scopes, expires_at=expires_at, digest=cls.digest_of(text)
+            user=user,
+            name=name,
+            scopes=scopes,
+            expires_at=expires_at,
+            digest=cls.digest_of(text),
+            epoch=Epoch.current_number(),
         )
         return token, text
 
     @staticmethod
     def digest_of(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Epoch(models.Model):
+    """That something was taken back: what was given under a lower number is void.
+
+    One row for each thing that ever was, and one that counts. The counter's lock is held until the commit, so
+    that numbers become visible in their order, and nothing depends on what clocks say.
+    """
+
+    class Scope(models.TextChoices):
+        COUNTER = "counter"
+        EVERYTHING = "everything"
+        STORAGE = "storage"
+        TENANT = "tenant"
+        PRINCIPAL = "principal"
+        OBJECT = "object"  # or all below a prefix
+
+    id = models.BigAutoField(primary_key=True)
+    digest = models.CharField(max_length=32, unique=True, editable=False)
+    scope = models.CharField(max_length=16, choices=Scope, editable=False)
+    target = models.CharField(max_length=1100, blank=True, editable=False)
+    number = models.PositiveBigIntegerField(db_index=True, editable=False)
+    at = models.DateTimeField(editable=False)
+    reason = models.CharField(max_length=255, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.target}".strip()
+
+    @staticmethod
+    def digest_of(scope: str, target: str = "") -> str:
+        """Name a row by what it is about: keys are longer than an index may be."""
+        return hashlib.sha256(f"{scope}\0{target}".encode()).hexdigest()[:32]
+
+    @classmethod
+    def current_number(cls) -> int:
+        """Return the number of whatever is given now; 0 where nothing was ever taken back."""
+        rows = cls.objects.using(router.db_for_write(cls)).filter(digest=cls.digest_of(cls.Scope.COUNTER))
+        return rows.values_list("number", flat=True).first() or 0
+
+
+class Grant(models.Model):
+    """That a user, a group or a token may do some operations to one object, or to all below a prefix."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="file_grants"
+    )
+    group = models.ForeignKey("auth.Group", on_delete=models.CASCADE, null=True, blank=True, related_name="file_grants")
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, null=True, blank=True, related_name="file_grants")
+    storage_alias = models.CharField(max_length=64)
+    key = models.CharField(max_length=255, help_text="One object, or with a slash at the end all that is below.")
+    operations = models.JSONField(help_text='Names of operations, such as ["Download"]; none implies another.')
+    max_ttl_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="The longest life of a link.")
+    dispositions = models.JSONField(
+        null=True, blank=True, help_text='What a link may be, such as ["attachment"]; empty is no limit.'
+    )
+    until = models.DateTimeField(null=True, blank=True, help_text="The grant ends, and no link outlives it.")
+    reason = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(user__isnull=False, group__isnull=True, token__isnull=True)
+                | models.Q(user__isnull=True, group__isnull=False, token__isnull=True)
+                | models.Q(user__isnull=True, group__isnull=True, token__isnull=False),
+                name="gateway_grant_to_one",
+            )
+        ]
+        indexes = [models.Index(fields=["storage_alias", "key"], name="gateway_grant_object")]
+
+    def __str__(self) -> str:
+        return f"{', '.join(map(str, self.operations))} of {self.storage_alias}: {self.key}"
+
+    def clean(self) -> None:
+        """Refuse what a policy could not hold.
+
+        Raises:
+            ValidationError: not one grantee, or a value that is none of those that there are.
+        """
+        if sum(one is not None for one in (self.user_id, self.group_id, self.token_id)) != 1:
+            raise ValidationError("a grant is to one user, one group or one token")
+        if problem := key_error(self.key.removesuffix("/")):
+            raise ValidationError({"key": f"the key {problem}"})
+        operations = self.operations
+        if not isinstance(operations, list) or not operations or not set(map(str, operations)) <= GRANTABLE:
+            raise ValidationError({"operations": f"operations is {operations!r}; some of {sorted(GRANTABLE)}"})
+        if self.max_ttl_seconds is not None and self.max_ttl_seconds < 1:
+            raise ValidationError({"max_ttl_seconds": f"max_ttl_seconds is {self.max_ttl_seconds}; at least 1"})
+        dispositions = self.dispositions
+        if dispositions is not None and (
+            not isinstance(dispositions, list) or not dispositions or not set(dispositions) <= DISPOSITIONS
+        ):
+            raise ValidationError({"dispositions": f"dispositions is {dispositions!r}; inline, attachment or both"})
 
 
 class AppendOnlyQuerySet(models.QuerySet[Any]):
@@ -123,6 +230,7 @@ class Issuance(models.Model):
         ISSUED = "issued"
         ALLOWED = "allowed"
         REFUSED = "refused"
+        REVOKED = "revoked"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     at = models.DateTimeField(db_index=True)
@@ -144,6 +252,9 @@ class Issuance(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
 
     objects = AppendOnlyQuerySet.as_manager()
+
+    # Not stored: under which number of gateway.epochs the link was made, until it leaves.
+    epoch: int | None = None
 
     class Meta:
         indexes = [

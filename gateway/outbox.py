@@ -20,7 +20,7 @@ from gateway.conf import conf
 from gateway.models import File, FileState, ObjectDeletion
 from gateway.resources import alias_of, private_storage
 
-__all__ = ["Swept", "enqueue", "file_fields", "sweep"]
+__all__ = ["Swept", "enqueue", "file_fields", "sweep", "sweep_entry"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def sweep(*, now: datetime | None = None, execute: bool = False, limit: int = 10
     due = noted.filter(done_at=None, not_before__lte=now or timezone.now())
     # Those that failed come last, or a limit's worth of them would hold up all others for good.
     for entry in due.order_by("attempts", "not_before", "pk")[:limit]:
-        yield _swept(entry, execute)
+        yield sweep_entry(entry, execute=execute)
 
 
 def file_fields() -> Iterator[models.FileField]:
@@ -74,7 +74,8 @@ def file_fields() -> Iterator[models.FileField]:
                 yield field
 
 
-def _swept(entry: ObjectDeletion, execute: bool) -> Swept:
+def sweep_entry(entry: ObjectDeletion, *, execute: bool) -> Swept:
+    """Delete one object if no row names it; without ``execute`` only say what would become of it."""
     if _is_named(entry):
         if execute:
             _finish(entry)

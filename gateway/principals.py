@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ANONYMOUS",
+    "SESSION_EPOCH",
     "SYSTEM",
     "Lease",
     "Principal",
@@ -39,7 +40,10 @@ __all__ = [
     "current",
     "no_principal",
     "open_lease",
+    "principal_of_user",
 ]
+
+SESSION_EPOCH = "_gateway_epoch"  # key of a session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +53,7 @@ class Principal:
     Attributes:
         kind: ``user``, ``anonymous`` or ``system``.
         user: the Django user, for ``user`` alone.
+        session_epoch: of gateway.epochs when the session began that proved it, where one did.
         token: the API token that proved it, where one did.
         reason: why the system acts.
         request: the request that asked, where one did.
@@ -59,6 +64,7 @@ class Principal:
 
     kind: Literal["user", "anonymous", "system"]
     user: Any = None
+    session_epoch: int | None = None
     token: ApiToken | None = None
     reason: str = ""
     request: HttpRequest | None = field(default=None, repr=False)
@@ -75,6 +81,8 @@ class Principal:
         """What proved the identity, for audit rows."""
         if self.token is not None:
             return f"token:{self.token.pk}"
+        if self.session_epoch is not None:
+            return "session"
         return "request" if self.request is not None else "code"
 
     @property
@@ -194,7 +202,7 @@ def current() -> Principal:
         if ambient.bound is None and user is None:
             # An AttributeError would be taken for a file without a link.
             raise NoPrincipal("the request has no user; AuthenticationMiddleware stands before GatewayMiddleware")
-        return ambient.bound or _of_user(ambient.request, user)
+        return ambient.bound or principal_of_user(ambient.request, user)
     return _explicit(ambient)
 
 
@@ -244,7 +252,7 @@ def acting_as(who: Any, *, reason: str = "", allow_in_request: bool = False) -> 
         ContextLost: the block ended in another context than it began (a generator, a task).
     """
     outer = _ambient.get()
-    principal = who if isinstance(who, Principal) else _of_user(None, who)
+    principal = who if isinstance(who, Principal) else principal_of_user(None, who)
     if principal.kind == "system":
         if not reason:
             raise ValueError("acting_as(SYSTEM) needs a reason")
@@ -324,7 +332,13 @@ def _user_of(lease: Lease) -> Any:
     return getattr(lease.request, "user", None) if lease.user is None else lease.user
 
 
-def _of_user(request: HttpRequest | None, user: Any) -> Principal:
+def principal_of_user(request: HttpRequest | None, user: Any) -> Principal:
+    """Return a user as a principal, with what a session of the request says of it.
+
+    Raises:
+        AccessDenied: ``request.auth`` names another user.
+        TypeError: it is no user.
+    """
     # request.user is lazy; what is kept must be the user itself, or a copied context would load it again.
     is_authenticated = getattr(user, "is_authenticated", None)
     user = getattr(user, "_wrapped", user)
@@ -334,8 +348,17 @@ def _of_user(request: HttpRequest | None, user: Any) -> Principal:
         _check_one_identity(request, user)
     if not is_authenticated:
         return replace(ANONYMOUS, request=request)
-    end = None if request is None else _session_end(request, user)
-    return Principal(kind="user", user=user, request=request, authority_ends_at=end)
+    session = None if request is None else _session_of(request, user)
+    if session is None:
+        return Principal(kind="user", user=user, request=request)
+    return Principal(
+        kind="user",
+        user=user,
+        session_epoch=_epoch_of(session),
+        request=request,
+        # Without an end of its own a session lives SESSION_COOKIE_AGE from its last use.
+        authority_ends_at=None if session.get("_session_expiry") is None else session.get_expiry_date(),
+    )
 
 
 def _nobody(who: Any) -> TypeError:
@@ -356,13 +379,15 @@ def _identity(user: Any) -> tuple[type, Any]:
     return getattr(getattr(user, "_meta", None), "concrete_model", type(user)), pk
 
 
-def _session_end(request: HttpRequest, user: Any) -> datetime | None:
-    """Return when the session ends that proves the user; None where none does, or has no end of its own."""
+def _session_of(request: HttpRequest, user: Any) -> Any:
+    """Return the session that proves the user; None where none does."""
     session = getattr(request, "session", None)
-    # Without an end of its own a session lives SESSION_COOKIE_AGE from its last use.
-    if session is None or session.get("_session_expiry") is None or not hasattr(user, "_meta"):
+    if session is None or not hasattr(user, "_meta"):
         return None
-    if session.get(SESSION_KEY) != user._meta.pk.value_to_string(user):
-        return None
-    end: datetime = session.get_expiry_date()
-    return end
+    return session if session.get(SESSION_KEY) == user._meta.pk.value_to_string(user) else None
+
+
+def _epoch_of(session: Any) -> int:
+    """Return under which number a session began; one that does not say is older than all."""
+    number = session.get(SESSION_EPOCH, 0)
+    return number if type(number) is int and number > 0 else 0

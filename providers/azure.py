@@ -188,7 +188,7 @@ class AzureProvider:
             raise InvalidConfiguration(f"backdate is {backdate!r}; up to {_MAX_BACKDATE}, or None")
         self.account_name = account_name
         self.container = container
-        self._credentials = credentials
+        self.credentials = credentials
         self._backdate = backdate
         default_url = f"https://{account_name}.blob.core.windows.net"
         endpoint = parse_endpoint(default_url if endpoint_url is None else endpoint_url)
@@ -299,7 +299,7 @@ class AzureProvider:
     def _moment(self, ttl: timedelta, now: datetime) -> tuple[_Fixed, str, str, datetime]:
         """Return what one key puts into all links, the times as signed and as in the query, and the end."""
         seconds, now = check_lifetime(ttl, now, maximum=_MAX_TTL)
-        key = self._credentials.current(now=now, needed=ttl)
+        key = self.credentials.current(now=now, needed=ttl)
         covered = covered_seconds(seconds, now=now, expires_at=key.expires_at)
         fixed = self._fixed
         if fixed is None or fixed.key is not key:

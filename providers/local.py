@@ -207,6 +207,7 @@ def _download_parameters(download: Download) -> str:
         "disposition": download.disposition,
         "filename": None if download.filename is None else clean_filename(download.filename),
         "link": download.link_id,
+        "stamp": download.stamp,
         "version": download.version,
     }
     return "".join(f"&{name}={sigv4.encode_value(value)}" for name, value in named.items() if value is not None)
@@ -219,6 +220,8 @@ def _upload_parameters(upload: Upload) -> str:
     )
     if upload.checksum is not None:
         parameters += f"&sha256={_sha256(upload.checksum).hex()}"
+    if upload.stamp is not None:
+        parameters += f"&stamp={sigv4.encode_value(upload.stamp)}"
     return parameters
 
 
@@ -268,6 +271,7 @@ def _download(method: str, key: str, values: dict[str, str]) -> Download:
         disposition=cast("Disposition | None", values.pop("disposition", None)),
         filename=values.pop("filename", None),
         link_id=values.pop("link", None),
+        stamp=values.pop("stamp", None),
         version=values.pop("version", None),
     )
 
@@ -282,6 +286,7 @@ def _upload(key: str, values: dict[str, str]) -> Upload:
         size_bytes=_number(values.pop("content-length")),
         checksum=None if sha256 is None else Checksum("sha256", bytes.fromhex(sha256)),
         overwrite={"yes": True, "no": False}[values.pop("overwrite")],
+        stamp=values.pop("stamp", None),
     )
 
 

@@ -45,6 +45,7 @@ _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}/[a-z0-9][a-z0-9!#$&
 _VERSION = re.compile(r"[\x21-\x7e]{1,1024}")
 _LINK_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}")
 _CACHE_CONTROL = re.compile(r"[a-z][a-z0-9=, \-]{0,126}[a-z0-9]")
+_STAMP = re.compile(r"[A-Za-z0-9_\-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Download:
         version: the store's version or generation of the object.
         link_id: carried in the link for the store's access log, where the store logs it.
         cache_control: the Cache-Control that the store must answer with.
+        stamp: carried in the link where the gateway itself is the store, which hands it back; no other has it.
 
     Raises:
         InvalidKey, InvalidOperation: a field is out of bounds.
@@ -94,6 +96,7 @@ class Download:
     version: str | None = None
     link_id: str | None = None
     cache_control: str | None = None
+    stamp: str | None = None
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -111,6 +114,7 @@ class Download:
             raise InvalidOperation(f"link_id is {self.link_id!r}; 1 to 64 letters, digits, _ or -")
         if self.cache_control is not None and not matches(_CACHE_CONTROL, self.cache_control):
             raise InvalidOperation(f"cache_control is {self.cache_control!r}; lower-case directives, comma-separated")
+        _check_stamp(self.stamp)
 
     @property
     def content_disposition(self) -> str | None:
@@ -130,6 +134,7 @@ class Upload:
         size_bytes: exact size, 0 to 5 GiB.
         checksum: digest of the bytes, the only ones the client may send.
         overwrite: False makes the store refuse a key that exists.
+        stamp: as a :class:`Download` has it.
 
     Raises:
         InvalidKey, InvalidOperation: a field is out of bounds.
@@ -141,6 +146,7 @@ class Upload:
     size_bytes: int
     checksum: Checksum | None = None
     overwrite: bool = False
+    stamp: str | None = None
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -150,6 +156,7 @@ class Upload:
         if type(self.overwrite) is not bool:
             # "no" is true, and would let a client replace what is there.
             raise InvalidOperation(f"overwrite is {self.overwrite!r}; True or False")
+        _check_stamp(self.stamp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +333,11 @@ def is_aware(value: object) -> bool:
 def matches(pattern: re.Pattern[str], value: object) -> bool:
     """Tell whether a value is text, of no subclass, that the whole of ``pattern`` fits."""
     return type(value) is str and pattern.fullmatch(value) is not None
+
+
+def _check_stamp(value: str | None) -> None:
+    if value is not None and not matches(_STAMP, value):
+        raise InvalidOperation(f"stamp is {value!r}; 1 to 128 letters, digits, _ or -")
 
 
 def _check_content_type(value: object) -> None:

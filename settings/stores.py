@@ -70,6 +70,12 @@ def _s3(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"bucket_name": entry["bucket"], "region_name": entry["region"]}
 
 
+def _gcs(entry: Mapping[str, Any]) -> dict[str, Any]:
+    # The account may sign as itself: the module gives whoever runs as it no key.
+    return {"bucket_name": entry["bucket"], "signer_email": entry["signer"]["service_account_email"]}
+
+
 _PROVIDERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "gcs": ("PrivateGCSStorage", _gcs),
     "s3": ("PrivateS3Storage", _s3),
 }

@@ -207,7 +207,7 @@ def _let_go(alias: str, key: str) -> None:
 def _delete_object(alias: str, key: str) -> None:
     outbox_rows = ObjectDeletion.objects.using(router.db_for_write(ObjectDeletion))
     for entry in outbox_rows.filter(storage_alias=alias, key=key, done_at=None):
-        outbox._swept(entry, execute=True)
+        outbox.sweep_entry(entry, execute=True)
 
 
 def _ready() -> QuerySet[File]:

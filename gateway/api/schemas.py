@@ -126,7 +126,7 @@ class Link(Strict):
     id: str = Field(description="Names the link in the audit.")
     limited_by: str | None = Field(
         description="What made the life shorter than was asked or is usual: max_ttl, storage, store, policy,"
-        " token, request (the session), code, credential or url_window."
+        " token, session, request, code, credential or url_window."
     )
 
 

@@ -156,7 +156,7 @@ def check_endpoints() -> Iterator[CheckMessage]:
 
 @check(deploy=True)
 def check_endpoints_for_deploy() -> Iterator[CheckMessage]:
-    for alias, said, parts in (*_endpoints(), *_distributions()):
+    for alias, said, parts in _endpoints():
         host = str(parts.hostname)
         if parts.scheme != "https" and not settings.DEBUG:
             yield found("E045", f"{said}; https.")
@@ -175,13 +175,6 @@ def _endpoints() -> Iterator[tuple[Alias, str, SplitResult]]:
             parts = split(getattr(alias.storage, name, None))
             if parts is not None:
                 yield alias, f"{alias} has {name} {parts.geturl()!r}", parts
-
-
-def _distributions() -> Iterator[tuple[Alias, str, SplitResult]]:
-    for alias in private_aliases():
-        parts = split(getattr(alias.storage, "cloudfront_url", None))
-        if parts is not None:
-            yield alias, f"{alias} has custom_domain {parts.geturl()!r}", parts
 
 
 def is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """The local provider's data plane: what a bucket's own address is to the clouds, for files on this disk.
 
 The signature is checked before anything else is looked at. Must not ask who is there: a link is all the
-authority there is, so no session, no cookie and no database is touched.
+authority there is, so no session and no cookie is touched; only whether it was taken back is asked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.http import http_date
@@ -21,6 +21,7 @@ from gateway.delivery.conditional import Validators, precondition, range_fits
 from gateway.delivery.ranges import byte_range
 from gateway.delivery.receiving import receive
 from gateway.delivery.responses import EVERYWHERE, SANDBOX, FileBytesResponse, FileHeadersResponse, words
+from gateway.epochs import is_void
 from gateway.errors import StorageUnavailable, Unavailable
 from gateway.resources import private_storage
 from gateway.storages.files import open_beneath
@@ -59,6 +60,14 @@ def data_plane(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
     if genuine is None:
         return words(request, 403, "This link is not valid.")
     storage, link = genuine
+    try:
+        if is_void(alias, key, link.operation.stamp):
+            logger.info("refused a link of %s: taken back", ascii(alias))
+            return words(request, 403, "This link is not valid.")
+    except (DatabaseError, InterfaceError) as error:
+        # Not to be able to tell is no yes.
+        logger.error("what was taken back cannot be read: %s", type(error).__name__)
+        return words(request, 503, "Try again later.", {"Retry-After": str(Unavailable.retry_after_seconds)})
     try:
         if isinstance(link.operation, Upload):
             response = receive(request, storage, link.operation)

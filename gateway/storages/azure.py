@@ -9,18 +9,20 @@ import inspect
 import io
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
+from tempfile import SpooledTemporaryFile
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from azure.core.exceptions import HttpResponseError, ResourceExistsError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.core.utils import parse_connection_string
 from azure.storage.blob import BlobPrefix, BlobServiceClient
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
 from django.utils.module_loading import import_string
-from storages.backends.azure_storage import AzureStorage
+from storages.backends.azure_storage import AzureStorage, AzureStorageFile
 
 from gateway.errors import InvalidRequest, ObjectExists
 from gateway.storages.base import PrivateStorageMixin, exact, exact_directory, seconds
@@ -237,7 +239,7 @@ class PrivateAzureStorage(PrivateStorageMixin, AzureStorage):  # type: ignore[mi
             type(self.backdate) is int and 0 <= self.backdate <= _MAX_BACKDATE_SECONDS
         ):
             return f"backdate is {self.backdate!r}; whole seconds from 0 to {_MAX_BACKDATE_SECONDS}"
-        if problem := key_error(f"{self.location.strip('/')}/k".lstrip("/")):
+        if problem := key_error(f"{self.location.rstrip('/')}/k" if self.location else "k"):
             return f"location is {self.location!r}; its {problem}"
         if self.expiration_secs is not None and self.default_ttl is not None:
             return "expiration_secs and default_ttl say the same; give one"
@@ -287,6 +289,19 @@ class PrivateAzureStorage(PrivateStorageMixin, AzureStorage):  # type: ignore[mi
                 raise ObjectExists(f"the key {name!r} is taken; nothing was overwritten") from error
             raise
 
+    # What is missing is said as Django's and the other storages say it.
+
+    def _open(self, name: str, mode: str = "rb") -> _File:
+        return _File(name, mode, self)
+
+    def size(self, name: str) -> int:
+        with _missing(name):
+            return super().size(name)
+
+    def get_modified_time(self, name: str) -> Any:
+        with _missing(name):
+            return super().get_modified_time(name)
+
     # django-storages lists the whole container where a location was given, and knows no directories.
 
     def listdir(self, path: str = "") -> tuple[list[str], list[str]]:
@@ -307,6 +322,40 @@ class PrivateAzureStorage(PrivateStorageMixin, AzureStorage):  # type: ignore[mi
         path = exact_directory(path)
         start = self.object_key(path) if path else self.location.strip("/")
         return f"{start}/" if start else ""
+
+
+class _File(AzureStorageFile):  # type: ignore[misc]
+    """As django-storages', but closes what it cannot fill, and says what is missing as Django does."""
+
+    _file: Any
+
+    def _get_file(self) -> Any:
+        if self._file is None:
+            file = SpooledTemporaryFile(max_size=self._storage.max_memory_size)  # noqa: SIM115  closed by close()
+            try:
+                if "w" not in self._mode:
+                    with _missing(self.name):
+                        self._storage.client.download_blob(self._path, timeout=self._storage.timeout).readinto(file)
+            except BaseException:
+                file.close()
+                raise
+            if "r" in self._mode:
+                file.seek(0)
+            self._file = file
+        return self._file
+
+    def _set_file(self, value: Any) -> None:
+        super()._set_file(value)
+
+    file = property(_get_file, _set_file)
+
+
+@contextmanager
+def _missing(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        raise FileNotFoundError(f"there is no blob {name!r}") from error
 
 
 def _parts_of(connection_string: Any) -> Mapping[str, str]:

@@ -70,6 +70,8 @@ class PrivateStorageMixin:
         ImproperlyConfigured: a value is out of bounds.
     """
 
+    # Where each link is asked about when it is used, one that was taken back has ended.
+    links_end_at_once: ClassVar[bool] = False
     own_options: ClassVar[tuple[str, ...]] = (
         "alias",
         "url_mode",

@@ -46,6 +46,7 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     included.
     """
 
+    links_end_at_once = True
     own_options = (*PrivateStorageMixin.own_options, "secret_keys")
 
     def __init__(

@@ -19,7 +19,6 @@ import pytest
 
 from tests.emulators.azurite import Azurite, AzuriteOAuth
 from tests.emulators.ceph import CephGateway
-from tests.emulators.cloudfront import Distribution
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres
@@ -35,7 +34,6 @@ EMULATORS = (
     AzuriteOAuth.name,
     Postgres.name,
     CloudStorage.name,
-    Distribution.name,
 )
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 
@@ -52,12 +50,6 @@ def ceph(request: pytest.FixtureRequest) -> Iterator[CephGateway]:
 def rclone(request: pytest.FixtureRequest) -> Iterator[RcloneS3]:
     """rclone's S3 server: checks signatures and expiry."""
     yield from _serve(request, RcloneS3)
-
-
-@pytest.fixture(scope="session")
-def cloudfront(request: pytest.FixtureRequest) -> Iterator[Distribution]:
-    """A CloudFront distribution of our own: checks signed URLs and cookies by the verifier."""
-    yield from _serve(request, Distribution)
 
 
 @pytest.fixture(scope="session")

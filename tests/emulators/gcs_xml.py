@@ -84,6 +84,10 @@ class Objects:
     def read(self, bucket: str, key: str) -> bytes:
         return self._ask("GET", f"/download/storage/v1/b/{bucket}/o/{quote(key, safe='')}?alt=media", b"", {}).body
 
+    def names(self, bucket: str) -> list[str]:
+        listed = json.loads(self._ask("GET", f"/storage/v1/b/{bucket}/o", b"", {}).body)
+        return [item["name"] for item in listed["items"]]
+
     # Signed requests.
 
     def get(self, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Reply:

@@ -37,6 +37,8 @@ class Store(ABC):
         signature: the query parameter that holds the signature.
         expiry: the query parameter that a holder would like to raise.
         checksum: an algorithm that the store holds the bytes to.
+        condition: the header that keeps an upload from overwriting.
+        other_condition: a value of it that would not.
         lacks: what the store is known not to do, by the names that the suite uses.
     """
 
@@ -47,6 +49,8 @@ class Store(ABC):
     signature = "X-Amz-Signature"
     expiry = "X-Amz-Expires"
     checksum = "md5"
+    condition = "If-None-Match"
+    other_condition = '"etag"'
     lacks: frozenset[str] = frozenset()
 
     @abstractmethod
@@ -82,7 +86,36 @@ class Store(ABC):
         """End what the adapter started."""
 
 
-class S3Store(Store):
+class FormStore(Store):
+    """A store that takes browser forms, and uploads in parts.
+
+    Attributes:
+        bucket: where they go.
+        form_names: how it spells fields of S3's forms.
+    """
+
+    LOCATION: str
+    bucket: str
+    form_names: Mapping[str, str] = {}
+
+    @abstractmethod
+    def begin_upload(self, key: str) -> str:
+        """Begin an upload in parts past the gateway, and return its id."""
+
+    @abstractmethod
+    def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> None:
+        """Make an object of the parts."""
+
+    @abstractmethod
+    def part_numbers(self, key: str, upload_id: str) -> list[int]:
+        """Return the numbers of the parts that are there."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """Return how many objects there are, whatever they are called."""
+
+
+class S3Store(FormStore):
     """A bucket of an S3 emulator, with a location, so that the prefix stands in every link."""
 
     LOCATION = "tenant 1/files"
@@ -131,6 +164,25 @@ class S3Store(Store):
             )  # fmt: skip
             assert verified.path.startswith(f"/{self.bucket}/{self.LOCATION}/")
         assert verified.expires_at == link.expires_at
+
+    def begin_upload(self, key: str) -> str:
+        answer = self.client.create_multipart_upload(
+            Bucket=self.bucket, Key=self.key(key), ContentType="application/pdf"
+        )
+        return str(answer["UploadId"])
+
+    def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> None:
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, start=1)]
+        self.client.complete_multipart_upload(
+            Bucket=self.bucket, Key=self.key(key), UploadId=upload_id, MultipartUpload={"Parts": parts}
+        )
+
+    def part_numbers(self, key: str, upload_id: str) -> list[int]:
+        listed = self.client.list_parts(Bucket=self.bucket, Key=self.key(key), UploadId=upload_id)
+        return [part["PartNumber"] for part in listed.get("Parts", ())]
+
+    def count(self) -> int:
+        return int(self.client.list_objects_v2(Bucket=self.bucket)["KeyCount"])
 
     def close(self) -> None:
         self.client.close()

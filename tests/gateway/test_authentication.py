@@ -44,10 +44,12 @@ class TestToken:
         assert principal.token == ApiToken.objects.get()
         assert principal.authority_ends_at == principal.token.expires_at
 
-    def test_one_query_reads_token_and_user(self, alice: Any, django_assert_num_queries: Any) -> None:
+    def test_one_query_reads_token_and_user_and_one_the_epochs(
+        self, alice: Any, django_assert_num_queries: Any
+    ) -> None:
         request = request_of(token=token_of(alice))
         authenticate(request)
-        with django_assert_num_queries(1):
+        with django_assert_num_queries(2):
             assert authenticate(request).user.username == "alice"
 
     def test_its_use_is_noted_once_a_minute(self, alice: Any) -> None:

@@ -76,7 +76,7 @@ STATUSES = {
     "InvalidReference": 400, "BatchTooLarge": 413, "BodyTooLarge": 413, "UnsupportedMediaType": 415,
     "NotFound": 404, "MethodNotAllowed": 405, "KeyNotMinted": 400, "ObjectExists": 409,
     "TooManyRequests": 429, "Unavailable": 503,
-    "AuditUnavailable": 503, "DatabaseUnavailable": 503, "StorageUnavailable": 503, "UnsafeLink": 503,
+    "AuditUnavailable": 503, "DatabaseUnavailable": 503, "TakenBack": 503, "StorageUnavailable": 503, "UnsafeLink": 503,
 }  # fmt: skip
 
 

@@ -527,7 +527,7 @@ class TestAPI:
         client, asked = by_token(alice), {"file": str(file_of(alice).pk)}
         assert [client.send(LINKS, asked).status_code for _ in range(2)] == [201, 201]
         rows = Issuance.objects.count()
-        with django_assert_max_num_queries(1):  # which finds the token
+        with django_assert_max_num_queries(2):  # the token, and whether it was taken back
             response = client.send(LINKS, asked)
         assert (response.status_code, response.json()["code"]) == (429, "too_many_requests")
         assert response["Retry-After"] == "59"

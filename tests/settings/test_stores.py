@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from gateway.storages import PrivateGCSStorage
 from settings.stores import read_storages
 
 S3: dict[str, Any] = {
@@ -23,6 +24,18 @@ FROM_S3 = {
 }
 
 
+GCS: dict[str, Any] = {
+    "provider": "gcs",
+    "bucket": "acme-files",
+    "max_ttl_seconds": 900,
+    "signer": {"service_account_email": "signer@acme.iam.gserviceaccount.com"},
+}
+FROM_GCS = {
+    "BACKEND": "gateway.storages.PrivateGCSStorage",
+    "OPTIONS": {"bucket_name": "acme-files", "signer_email": "signer@acme.iam.gserviceaccount.com", "max_ttl": 900},
+}
+
+
 def read(tmp_path: Path, content: Any, max_ttl_seconds: int = 900) -> dict[str, Any]:
     path = tmp_path / "storages.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -30,8 +43,13 @@ def read(tmp_path: Path, content: Any, max_ttl_seconds: int = 900) -> dict[str, 
 
 
 def test_entries_of_both_kinds_stand_beside_each_other(tmp_path: Path) -> None:
-    given = {"private": S3, "local": AS_DJANGO_HAS_IT}
-    assert read(tmp_path, given) == {"private": FROM_S3, "local": AS_DJANGO_HAS_IT}
+    given = {"private": S3, "google": GCS, "local": AS_DJANGO_HAS_IT}
+    assert read(tmp_path, given) == {"private": FROM_S3, "google": FROM_GCS, "local": AS_DJANGO_HAS_IT}
+
+
+def test_an_entry_makes_a_storage_that_signs_without_a_key(tmp_path: Path) -> None:
+    made = read(tmp_path, {"google": GCS})["google"]
+    assert not PrivateGCSStorage(**made["OPTIONS"]).provider.capabilities.offline
 
 
 def test_all_outputs_of_terraform_are_as_good_as_the_one(tmp_path: Path) -> None:
@@ -57,6 +75,7 @@ def test_the_stricter_ttl_holds(gateway: int, bucket: int, storage: int, tmp_pat
         pytest.param({"private": {}}, "its provider is None", id="neither"),
         pytest.param({"private": S3 | {"provider": "ftp"}}, "its provider is 'ftp'", id="unknown-provider"),
         pytest.param({"private": {"provider": "s3"}}, "'bucket'", id="no-bucket"),
+        pytest.param({"private": GCS | {"signer": None}}, "private", id="no-signer"),
         pytest.param({"private": S3 | {"max_ttl_seconds": None}}, "private", id="no-ttl"),
     ],
 )

@@ -72,7 +72,7 @@ class JWTAuthenticator:
         return Principal(
             kind="user",
             user=user,
-            token=_as_api_token(token, issuer, user, scopes, ends_at),
+            token=_as_api_token(token, claims, issuer, user, scopes, ends_at),
             request=request,
             authority_ends_at=ends_at,
         )
@@ -136,7 +136,9 @@ def _user_of(claims: dict[str, Any], issuer: Issuer) -> Any:
     return found.user
 
 
-def _as_api_token(token: UnverifiedToken, issuer: Issuer, user: Any, scopes: list[str], ends_at: datetime) -> ApiToken:
+def _as_api_token(
+    token: UnverifiedToken, claims: dict[str, Any], issuer: Issuer, user: Any, scopes: list[str], ends_at: datetime
+) -> ApiToken:
     """Say what a token is good for in the one way that the door knows: as a row, which is never saved.
 
     Its id is made of the issuer and ``jti``, or else of what is signed, so that audit rows name it alike.
@@ -147,5 +149,7 @@ def _as_api_token(token: UnverifiedToken, issuer: Issuer, user: Any, scopes: lis
         user=user,
         name=issuer.name[:100],
         scopes=scopes,
+        # The issuer's clock may be ahead by as much, and what was taken back must not come in again by that.
+        created_at=datetime.fromtimestamp(int(claims["iat"]), UTC) - timedelta(seconds=issuer.leeway_seconds),
         expires_at=ends_at,
     )

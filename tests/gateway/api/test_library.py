@@ -216,7 +216,7 @@ class TestListByDecision:
         with CaptureQueriesContext(connection) as queries:
             page = library.list_files(of(alice), limit=1)
         assert (page.files, page.end is not None) == ([], True)
-        assert len(queries) <= 2 * 20 + 2
+        assert len(queries) <= 3 * 20 + 2
 
     def test_a_page_without_a_file_leads_to_the_next(self, alice: Any, bob: Any, settings: Any) -> None:
         decided_by(settings, Nobody)

@@ -182,7 +182,7 @@ class TestLifetime:
         session.set_expiry(100)
         session.save()
         link = client.send(LINKS, {"file": str(file_of(alice).pk), "ttl_seconds": 300}).json()
-        assert (link["expires_in"] <= 100, link["limited_by"]) == (True, "request")
+        assert (link["expires_in"] <= 100, link["limited_by"]) == (True, "session")
 
     def test_a_policy_may_shorten_it(self, alice: Any, settings: Any) -> None:
         settings.GATEWAY = settings.GATEWAY | {
@@ -377,7 +377,10 @@ class TestBadRequests:
         assert "url" not in response.json()
         assert len(response.json()["detail"]) < 300
         assert response.json()["detail"].isascii()
-        assert [query["sql"].split('"')[1] for query in queries] == ["presign_gateway_apitoken"]
+        assert [query["sql"].split('"')[1] for query in queries] == [
+            "presign_gateway_apitoken",
+            "presign_gateway_epoch",
+        ]
         assert Issuance.objects.count() == 0
 
 

@@ -125,8 +125,8 @@ class TestPrincipal:
         end = int(time.time()) + 77
         assert identity_of(token(claims_of(exp=end))).authority_ends_at == datetime.fromtimestamp(end, UTC)
 
-    def test_one_query_finds_it(self, django_assert_num_queries: Any) -> None:
-        with django_assert_num_queries(1):
+    def test_one_query_finds_it_and_one_the_epochs(self, django_assert_num_queries: Any) -> None:
+        with django_assert_num_queries(2):
             assert identity_of(token()).user.username == "alice"
 
     def test_its_credential_is_named_and_fits_the_audit(self) -> None:
@@ -543,7 +543,7 @@ class TestUsers:
 
     def test_the_project_may_map_them(self, settings: Any, alice: Any, django_assert_num_queries: Any) -> None:
         believe(settings, {ISSUER: issuer(user=f"{__name__}.by_email")})
-        with django_assert_num_queries(1):
+        with django_assert_num_queries(2):
             assert identity_of(token(claims_of(email="alice"))).user == alice
 
     def test_the_project_may_make_them(self, settings: Any, db: None) -> None:

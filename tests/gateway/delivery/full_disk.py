@@ -20,6 +20,7 @@ def main(root: Path, limit_bytes: int) -> None:
     django.setup()
     from django.conf import settings
     from django.core.files.storage import storages
+    from django.core.management import call_command
 
     settings.ROOT_URLCONF = "tests.gateway.delivery.urls"
     storages["private"]._location = root  # type: ignore[attr-defined]
@@ -27,6 +28,8 @@ def main(root: Path, limit_bytes: int) -> None:
     from providers.types import Upload
     from tests.gateway.delivery.support import follow, sign
 
+    # A good link is asked about in the database, which is in memory.
+    call_command("migrate", verbosity=0)
     if limit_bytes:
         # Without the signal, writing beyond the limit is an error as on a full disk.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

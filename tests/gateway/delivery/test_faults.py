@@ -154,6 +154,7 @@ class BrokenStream(BytesIO):
 STREAMS: dict[str, Callable[[bytes], BytesIO]] = {"ends-early": BytesIO, "breaks": BrokenStream}
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 @pytest.mark.parametrize("make_stream", STREAMS.values(), ids=STREAMS)
 def test_a_client_that_leaves_in_the_middle_leaves_no_file(
@@ -172,6 +173,7 @@ RIVALS: dict[str, tuple[Upload, dict[str, str], int]] = {
 }
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 @pytest.mark.parametrize(("upload", "headers", "status"), RIVALS.values(), ids=RIVALS)
 def test_a_file_that_appears_while_the_body_is_read_counts(
@@ -187,6 +189,7 @@ def test_a_file_that_appears_while_the_body_is_read_counts(
     assert (private_root / KEY).read_bytes() == (BODY if status == 201 else b"rival")
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_a_refused_body_is_read_to_its_end_so_that_the_client_hears_why(private_root: Path) -> None:
     class NowhereStored(BytesIO):
@@ -200,6 +203,7 @@ def test_a_refused_body_is_read_to_its_end_so_that_the_client_hears_why(private_
     assert body.tell() == len(BODY)
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_a_body_that_goes_on_after_its_length_is_refused(private_root: Path) -> None:
     """Servers cut it there; that one does is not taken on trust."""
@@ -208,6 +212,7 @@ def test_a_body_that_goes_on_after_its_length_is_refused(private_root: Path) -> 
     assert not [path for path in private_root.rglob("*") if path.is_file()]
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 @pytest.mark.parametrize("length", [len(BODY) - 1, len(BODY) + 1], ids=["shorter", "longer"])
 def test_another_length_is_refused_before_anything_is_made_for_it(private_root: Path, length: int) -> None:
@@ -216,6 +221,7 @@ def test_another_length_is_refused_before_anything_is_made_for_it(private_root: 
     assert not private_root.exists()
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 @pytest.mark.parametrize("change", ["signature", "length"])
 def test_a_body_that_nobody_allowed_is_not_read(private_root: Path, change: str) -> None:
@@ -228,6 +234,7 @@ def test_a_body_that_nobody_allowed_is_not_read(private_root: Path, change: str)
     assert body.tell() == 0
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_the_body_is_read_in_chunks(private_root: Path) -> None:
     asked: list[int | None] = []

@@ -16,13 +16,17 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
+from django.test.utils import CaptureQueriesContext
 from django.utils.http import http_date
 
 from providers.types import Download, Upload
 from tests.gateway.delivery.support import STACKS, Answer, follow, open_descriptors, put_file, sign
 
-# No test here may use the database: pytest-django refuses it, so each one shows that the data plane does not.
-pytestmark = [pytest.mark.urls("tests.gateway.delivery.urls"), pytest.mark.parametrize("stack", STACKS)]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.urls("tests.gateway.delivery.urls"),
+    pytest.mark.parametrize("stack", STACKS),
+]
 
 KEY = "uploads/2026/11/report.pdf"
 CONTENT = bytes(range(256)) * 1000
@@ -604,9 +608,19 @@ def test_what_protects_the_file_does_not_come_from_middleware(stack: str, settin
         assert headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
 
 
-def test_atomic_requests_need_no_database(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_atomic_requests_open_no_transaction(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
-    assert follow(stack, sign(FULL).url).status == 200
+    with CaptureQueriesContext(connections["default"]) as queries:
+        assert follow(stack, sign(FULL).url).status == 200
+    # Whether it was taken back, and nothing else.
+    assert len(queries) == 1
+    assert "epoch" in queries[0]["sql"]
+
+
+def test_a_link_that_is_not_good_asks_no_database(stack: str) -> None:
+    with CaptureQueriesContext(connections["default"]) as queries:
+        assert follow(stack, sign(FULL).url[:-1] + "x").status == 403
+    assert not queries
 
 
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.EIO, errno.EACCES], ids=errno.errorcode.__getitem__)

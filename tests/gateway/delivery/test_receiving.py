@@ -19,7 +19,11 @@ from gateway.storages.files import version_of
 from providers.types import Checksum, Download, Upload
 from tests.gateway.delivery.support import STACKS, Answer, follow, put_file, sign
 
-pytestmark = [pytest.mark.urls("tests.gateway.delivery.urls"), pytest.mark.parametrize("stack", STACKS)]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.urls("tests.gateway.delivery.urls"),
+    pytest.mark.parametrize("stack", STACKS),
+]
 
 KEY = "uploads/2026/11/new.bin"
 BODY = os.urandom(200_000)

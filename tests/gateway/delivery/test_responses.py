@@ -229,6 +229,7 @@ def no_descriptor_stays_open() -> Iterator[None]:
     assert open_descriptors() <= before
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_asgi_sends_the_file_in_chunks(scope: Message) -> None:
     sent: list[Message] = []
@@ -236,13 +237,14 @@ def test_asgi_sends_the_file_in_chunks(scope: Message) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(call_asgi(scope, send))
+    async_to_sync(call_asgi)(scope, send)
     assert sent[0]["status"] == 200
     bodies = [message.get("body", b"") for message in sent[1:]]
     assert b"".join(bodies) == CONTENT
     assert max(map(len, bodies)) == CHUNK_BYTES
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_a_client_that_leaves_an_asgi_server_closes_the_file(scope: Message) -> None:
     sent: list[Message] = []
@@ -254,11 +256,12 @@ def test_a_client_that_leaves_an_asgi_server_closes_the_file(scope: Message) -> 
             gone.set()
             await asyncio.Event().wait()  # the client takes no more
 
-    asyncio.run(call_asgi(scope, send, leave=gone.wait))
+    async_to_sync(call_asgi)(scope, send, leave=gone.wait)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
 
 
 @pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_a_server_whose_send_raises_closes_the_file(scope: Message) -> None:
     async def send(message: Message) -> None:
@@ -267,7 +270,7 @@ def test_a_server_whose_send_raises_closes_the_file(scope: Message) -> None:
 
     before = open_descriptors()
     with pytest.raises(OSError, match="the client is gone") as caught:
-        asyncio.run(call_asgi(scope, send))
+        async_to_sync(call_asgi)(scope, send)
     # Though the error, which servers hold on to for their log, still holds the response.
     assert caught.tb is not None
     assert open_descriptors() == before
@@ -275,6 +278,7 @@ def test_a_server_whose_send_raises_closes_the_file(scope: Message) -> None:
     gc.collect()  # Django forgets to close the request's body there, which warns when it is collected
 
 
+@pytest.mark.django_db
 @pytest.mark.urls("tests.gateway.delivery.urls")
 def test_a_client_that_leaves_at_once_leaves_nothing_open(scope: Message) -> None:
     async def send(message: Message) -> None:
@@ -283,7 +287,7 @@ def test_a_client_that_leaves_at_once_leaves_nothing_open(scope: Message) -> Non
     async def leave() -> None:
         return
 
-    asyncio.run(call_asgi(scope, send, leave=leave))
+    async_to_sync(call_asgi)(scope, send, leave=leave)
     gc.collect()
 
 

@@ -21,7 +21,7 @@ from gateway.fields import PrivateFileField
 from gateway.models import Issuance
 from gateway.principals import SYSTEM, acting_as
 from gateway.resources import alias_of
-from gateway.storages import PrivateFileSystemStorage, PrivateS3Storage, StorageByAlias
+from gateway.storages import PrivateAzureStorage, PrivateFileSystemStorage, PrivateS3Storage, StorageByAlias
 from gateway.storages.base import INLINE_TYPES
 from gateway.storages.minting import random_key
 from providers import InvalidKey, InvalidOperation
@@ -33,6 +33,7 @@ ACCESS_KEY, SECRET_KEY, TOKEN, LOCAL_KEY = (
     "token-of-s3",
     "local-" + "s" * 32,
 )
+AZURE_KEY = "a2V5IG9mIGF6dXJlLCBpbiBubyBtaWdyYXRpb24="
 BAD_KEYS = {name: key for name, (key, problem) in KEYS.items() if problem is not None}
 PDF = "uploads/2026/11/aaaa/report.pdf"
 SVG = "uploads/2026/11/aaaa/drawing.svg"
@@ -54,10 +55,14 @@ def three_aliases(settings: Any, private_root: Any) -> None:
         },
         "s3": {"BACKEND": backend, "OPTIONS": s3 | {"security_token": TOKEN}},
         "prefixed": {"BACKEND": backend, "OPTIONS": s3 | {"location": "tenant/1"}},
+        "azure": {
+            "BACKEND": "gateway.storages.PrivateAzureStorage",
+            "OPTIONS": {"account_name": "account0", "account_key": AZURE_KEY, "azure_container": "box"},
+        },
     }
 
 
-@pytest.fixture(params=["private", "s3"])
+@pytest.fixture(params=["private", "s3", "azure"])
 def alias(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -69,6 +74,7 @@ def storage(alias: str) -> Any:
 
 MAKE: dict[str, Any] = {
     "local": lambda **options: PrivateFileSystemStorage(location="unused", **options),
+    "azure": lambda **options: PrivateAzureStorage(azure_container="box", **options),
     "s3": lambda **options: PrivateS3Storage(bucket_name="bucket", region_name="eu-central-1", **options),
 }
 
@@ -236,6 +242,12 @@ class TestURLDecides:
 
 @pytest.mark.django_db
 class TestURLKeepsItsMeaning:
+    """In the words of S3; those of Azure are in test_azure."""
+
+    @pytest.fixture(params=["private", "s3"])
+    def alias(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     def test_the_order_of_arguments_is_that_of_django_storages(self) -> None:
         parameters = {"ResponseContentType": "image/png"}
         _, query = asked(storages["s3"], PDF, parameters, 60, "HEAD")

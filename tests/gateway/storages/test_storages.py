@@ -23,13 +23,18 @@ S3 = {
     "OPTIONS": {"bucket_name": "bucket", "region_name": "eu-central-1", "access_key": "AK", "secret_key": "SK"},
 }
 
+AZURE = {
+    "BACKEND": "gateway.storages.PrivateAzureStorage",
+    "OPTIONS": {"account_name": "account0", "account_key": "a2V5", "azure_container": "box"},
+}
+
 
 @pytest.fixture(autouse=True)
-def two_aliases(settings: Any) -> None:
-    settings.STORAGES = settings.STORAGES | {"s3": S3}
+def more_aliases(settings: Any) -> None:
+    settings.STORAGES = settings.STORAGES | {"s3": S3, "azure": AZURE}
 
 
-@pytest.fixture(params=["private", "s3"])
+@pytest.fixture(params=["private", "s3", "azure"])
 def alias(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -80,7 +85,7 @@ def run(script: str) -> str:
     return answer.stdout
 
 
-SDKS = {"boto3", "botocore", "google", "s3transfer", "storages"}
+SDKS = {"azure", "boto3", "botocore", "google", "s3transfer", "storages"}
 LOADED = f"sorted({{name.partition('.')[0] for name in sys.modules}} & {SDKS!r})"
 
 
@@ -113,6 +118,24 @@ with override_settings(STORAGES={"s3": s3}):
         print(error)
 """
     assert "boto3" in run(script)
+
+
+def test_a_container_without_the_sdk_names_what_is_missing() -> None:
+    script = """
+sys.modules["azure.storage.blob"] = None
+import django
+django.setup()
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import storages
+from django.test import override_settings
+azure = {"BACKEND": "gateway.storages.PrivateAzureStorage", "OPTIONS": {"azure_container": "box"}}
+with override_settings(STORAGES={"azure": azure}):
+    try:
+        storages["azure"]
+    except ImproperlyConfigured as error:
+        print(error)
+"""
+    assert "azure" in run(script)
 
 
 def test_names_are_resolved_when_they_are_used() -> None:
