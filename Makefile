@@ -25,7 +25,7 @@ run: $(VENV)/.installed ## Serve on SQLite and the local disk, with demo users (
 	@$(DEV) $(BIN)/python manage.py gateway_demo
 	@$(DEV) exec $(BIN)/python manage.py runserver --noreload 127.0.0.1:$(PORT)
 
-demo: $(VENV)/.installed ## Tell the story on the local store, S3 and Google Cloud Storage, and print the transcripts
+demo: $(VENV)/.installed ## Tell the story on the local store, S3, Google Cloud Storage and Azure, and print the transcripts
 	@$(BIN)/python -m tests.demo
 
 test: $(VENV)/.installed ## Run the tests

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.demo_azure import azure, azure_delegated
 from tests.emulators.ceph import CephGateway
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.process import LOOPBACK, Unavailable, free_port
@@ -179,7 +180,7 @@ def gcs(directory: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-STORES = {"local": local, "s3": s3, "gcs": gcs}
+STORES = {"local": local, "s3": s3, "gcs": gcs, "azure": azure, "azure-delegated": azure_delegated}
 OVER = {"gcs": 400}  # https://cloud.google.com/storage/docs/xml-api/reference-status: ExpiredToken
 
 
@@ -231,6 +232,11 @@ def main() -> int:
                 with STORES[name](directory) as storage, service(directory, storage) as story:
                     story.over = OVER.get(name, story.over)
                     story.tell()
+            except Unavailable as missing:
+                if os.environ.get("CI"):
+                    raise
+                print(f"  LEFT OUT {missing}")
+                continue
             except Unexpected as problem:
                 print(f"  FAILED {problem}")
                 return 1

@@ -417,6 +417,7 @@ class AzureIdentity(TokenEndpoint):
 
     Attributes:
         identity_header: what App Service's applications must send; None plays a machine.
+        make_token: makes one.
         tokens: all that were issued.
     """
 
@@ -424,6 +425,7 @@ class AzureIdentity(TokenEndpoint):
         super().__init__()
         self.identity_header = identity_header
         self.client_id = client_id
+        self.make_token: Callable[[], str] = lambda: f"eyJ0.{secrets.token_urlsafe(30)}"
         self.tokens: list[str] = []
 
     def answer(self, question: Question) -> Reply:
@@ -437,7 +439,7 @@ class AzureIdentity(TokenEndpoint):
             return 400, {}, b"{}"
         if question.query.get("client_id") != self.client_id:
             return 400, {}, b"{}"
-        self.tokens.append(f"eyJ0.{secrets.token_urlsafe(30)}")
+        self.tokens.append(self.make_token())
         return _reply({"access_token": self.tokens[-1], "expires_on": str(int(time.time()) + 86_400)})
 
 
