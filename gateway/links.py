@@ -328,18 +328,30 @@ def prefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None =
     return rows
 
 
-def probe(alias: str, *, now: datetime | None = None) -> SignedURL:
-    """Sign a fixed key that nothing is stored under, to see whether a storage can; decides nothing.
+def probe(
+    alias: str,
+    operation: AskedFor = Download,
+    *,
+    name: str = "",
+    ttl: timedelta = timedelta(seconds=60),
+    now: datetime | None = None,
+) -> SignedURL:
+    """Sign the probe's key, or one below it, to see whether a storage can; decides nothing.
+
+    Args:
+        operation: how to make one of the key.
+        name: what stands below the probe's key; no row can name such a key.
+        ttl: past every limit of the gateway where it is to be seen whether the store has its own.
 
     Raises:
         StorageUnavailable: it cannot.
     """
     with _signing(alias):
         storage = private_storage(alias)
-        operation = Download(storage.object_key(PROBE_KEY))
+        asked = operation(storage.object_key(f"{PROBE_KEY}/{name}" if name else PROBE_KEY))
         provider: Provider = storage.provider
-        signed = provider.sign(operation, ttl=timedelta(seconds=60), now=now or datetime.now(UTC))
-        check_link(signed, operation, provider)
+        signed = provider.sign(asked, ttl=ttl, now=now or datetime.now(UTC))
+        check_link(signed, asked, provider)
     return signed
 
 

@@ -1,0 +1,72 @@
+"""The doctor: examines live stores with the credentials that the service has, and says what is wrong.
+
+Must not change a store but for its own probe, and must not stop at the first thing that is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from gateway.doctor.cors import examine_cors
+from gateway.doctor.credentials import examine_credentials
+from gateway.doctor.exposure import examine_exposure, examine_place
+from gateway.doctor.findings import Finding, fail
+from gateway.doctor.local_disk import clean_up_local, examine_disk
+from gateway.doctor.site import examine_site
+from gateway.doctor.trip import examine_links, examine_upload
+from gateway.doctor.visit import Visit
+
+__all__ = ["Finding", "Visit", "examine", "examine_site"]
+
+
+def examine(visit: Visit) -> Iterator[Finding]:
+    """Examine one storage, and take the probe away again."""
+    try:
+        _ = visit.provider
+    except Exception as error:
+        yield fail(visit.alias, "storage", f"it cannot sign: {error}", "Mend its OPTIONS; manage.py check says more.")
+        return
+    try:
+        for part in _before(visit):
+            yield from _guarded(visit, part)
+        if visit.is_there:
+            for part in _with_probe(visit):
+                yield from _guarded(visit, part)
+    finally:
+        # A store that refused the upload may have kept it all the same.
+        for part in _after(visit):
+            yield from _guarded(visit, part)
+
+
+def _before(visit: Visit) -> Sequence[Callable[[Visit], Iterator[Finding]]]:
+    return (examine_place, examine_credentials, examine_upload)
+
+
+def _with_probe(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
+    yield examine_links
+    yield examine_exposure
+    if visit.is_s3:
+        from gateway.doctor.ages import examine_ages
+
+        yield examine_ages
+
+
+def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
+    yield examine_cors
+    if visit.is_s3:
+        # Only here: a project on the local disk has no SDK.
+        from gateway.doctor.s3_rights import clean_up, examine_rights
+        from gateway.doctor.s3_settings import examine_settings
+
+        yield from (examine_settings, examine_rights, clean_up)
+    elif visit.is_local:
+        yield from (examine_disk, clean_up_local)
+
+
+def _guarded(visit: Visit, part: Callable[[Visit], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from part(visit)
+    except Exception as error:
+        # Messages of SDKs may hold addresses and links.
+        what = part.__name__.replace("_", " ")
+        yield fail(visit.alias, "doctor", f"could not {what} ({type(error).__name__})", "Look at what is said above.")

@@ -1,0 +1,80 @@
+"""Whether the pages that may upload can, and no others.
+
+Must not judge what browsers do with an answer: only what the store says of an origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gateway.doctor import documents
+from gateway.doctor.findings import Finding, fail, note, ok
+from gateway.doctor.visit import Visit
+
+__all__ = ["examine_cors"]
+
+FOREIGN = "https://foreign.invalid"
+_METHODS = ("GET", "HEAD", "PUT", "POST")
+_HEADERS = ("content-disposition", "content-md5", "content-type", "if-none-match", "range", "x-amz-checksum-*")
+
+
+def examine_cors(visit: Visit) -> Iterator[Finding]:
+    """Ask a preflight for each origin, with the headers that an upload link needs."""
+    if visit.is_local:
+        return
+    link = visit.upload()
+    headers = sorted(name.lower() for name in link.headers if name.lower() not in ("content-length", "host"))
+    document = documents.cors(visit.origins, _METHODS, _HEADERS) if visit.is_s3 else None
+    if not visit.origins:
+        yield note(visit.alias, "cors", "no origin is known", "Name the pages that upload: --origin https://host.")
+    for origin in visit.origins:
+        for method, url, asked in (("PUT", link.url, headers), ("GET", visit.download().url, ["range"])):
+            refused = _refused(visit, origin, method, url, asked)
+            check = f"cors.{'upload' if method == 'PUT' else 'download'}"
+            if refused:
+                remedy = f"Allow {origin} to {method} with the headers {', '.join(asked)}."
+                yield fail(visit.alias, check, f"{origin} may not {method}: {refused}", remedy, document)
+            else:
+                yield ok(visit.alias, check, f"{origin} may {method} with {', '.join(asked)}")
+    allowed = [
+        method
+        for method, url, asked in (("PUT", link.url, headers), ("GET", visit.download().url, ["range"]))
+        if not _refused(visit, FOREIGN, method, url, asked)
+    ]
+    if allowed:
+        yield fail(
+            visit.alias,
+            "cors.foreign-origin",
+            f"a foreign origin may {', '.join(allowed)}",
+            "Name the origins of the pages; no wildcard.",
+            document,
+        )
+    else:
+        yield ok(visit.alias, "cors.foreign-origin", "a foreign origin may nothing")
+
+
+def _refused(visit: Visit, origin: str, method: str, url: str, headers: list[str]) -> str:
+    """Return what a preflight does not allow; empty if it allows everything."""
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": ",".join(headers),
+    }
+    answer = visit.fetch("OPTIONS", url, asked)
+    if not answer.is_success:
+        return f"the preflight is refused ({answer})"
+    if answer.headers.get("access-control-allow-origin") not in (origin, "*"):
+        return "its origin is not allowed"
+    if method not in _listed(answer.headers, "access-control-allow-methods"):
+        return "the method is not allowed"
+    allowed = [name.lower() for name in _listed(answer.headers, "access-control-allow-headers")]
+    missing = [name for name in headers if not any(_covers(given, name) for given in allowed)]
+    return f"the headers {', '.join(missing)} are not allowed" if missing else ""
+
+
+def _covers(given: str, name: str) -> bool:
+    return given == "*" or given == name or (given.endswith("*") and name.startswith(given[:-1]))
+
+
+def _listed(headers: Mapping[str, str], name: str) -> list[str]:
+    return [each.strip() for each in headers.get(name, "").split(",") if each.strip()]

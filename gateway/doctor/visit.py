@@ -1,0 +1,112 @@
+"""One storage that is being examined: how to reach it, whom to ask, and what it is asked for.
+
+Must not sign: the door's probe does, and only below the probe's own key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway import links
+from gateway.conf import conf
+from gateway.doctor.transport import Fetch, in_process, over_network
+from providers.local import LocalProvider
+from providers.s3 import S3Provider
+from providers.types import Checksum, Download, SignedURL, Upload
+
+__all__ = ["CONTENT", "CONTENT_TYPE", "Visit"]
+
+CONTENT = b"presign-gateway doctor\n"
+CONTENT_TYPE = "text/plain"
+TTL = timedelta(seconds=60)
+
+
+@dataclass
+class Visit:
+    """One examination of one alias.
+
+    Args:
+        storage: the storage of ``alias``, with the credentials that the service has.
+        sweeper: a storage of the same bucket as the identity that deletes; None where it is not known.
+        auditor: a storage of the same bucket as an identity that reads its configuration.
+        origins: whose pages upload and download.
+    """
+
+    alias: str
+    storage: Any
+    sweeper: Any = None
+    auditor: Any = None
+    origins: Sequence[str] = ()
+    name: str = field(default_factory=lambda: secrets.token_hex(16))
+    is_there: bool = False
+
+    @property
+    def provider(self) -> Any:
+        return self.storage.provider
+
+    @property
+    def is_s3(self) -> bool:
+        return isinstance(self.provider, S3Provider)
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.provider, LocalProvider)
+
+    @property
+    def key(self) -> str:
+        """The probe's name in the storage, without the storage's location."""
+        return f"{links.PROBE_KEY}/{self.name}"
+
+    @property
+    def max_ttl(self) -> timedelta:
+        """The longest life of a link of this storage."""
+        return min(conf().max_ttl, self.storage.max_ttl or conf().max_ttl)
+
+    @cached_property
+    def fetch(self) -> Fetch:
+        if self.is_local:
+            public = urlsplit(conf().public_origin)
+            return in_process(public.netloc or "localhost", is_secure=public.scheme == "https")
+        return over_network(getattr(self.storage, "verify", None))
+
+    def download(self, *, ttl: timedelta = TTL, now: datetime | None = None) -> SignedURL:
+        return links.probe(self.alias, Download, name=self.name, ttl=ttl, now=now)
+
+    def upload(self) -> SignedURL:
+        def operation(key: str) -> Upload:
+            checksum = Checksum("sha256", sha256(CONTENT).digest())
+            binds = "sha256" in self.provider.capabilities.binds_checksum
+            return Upload(key, content_type=CONTENT_TYPE, size_bytes=len(CONTENT), checksum=checksum if binds else None)
+
+        return links.probe(self.alias, operation, name=self.name, ttl=TTL, now=datetime.now(UTC))
+
+    @property
+    def address(self) -> str:
+        """Where the probe is, without a signature."""
+        return self.download().url.partition("?")[0]
+
+    @property
+    def client(self) -> Any:
+        """boto3's client with the credentials that the service has."""
+        return self.storage.connection.meta.client
+
+    @property
+    def looking(self) -> Any:
+        """boto3's client of whoever may read the configuration of the bucket."""
+        return (self.auditor or self.storage).connection.meta.client
+
+    @property
+    def bucket(self) -> str:
+        return str(self.storage.bucket_name)
+
+    @property
+    def is_amazon(self) -> bool:
+        """Whether the links lead to Amazon itself, and not to a compatible store."""
+        return ".amazonaws." in (urlsplit(self.provider.base_url).hostname or "")
