@@ -30,7 +30,7 @@ from gateway.errors import AccessDenied, KeyNotMinted, StorageUnavailable, SyncO
 from gateway.models import File
 from gateway.policies import Share
 from gateway.principals import current
-from gateway.resources import PrivateStorage, Resource, alias_of, reference_to
+from gateway.resources import Resource, alias_of, is_private_storage, reference_to
 from gateway.storages import StorageByAlias
 from gateway.storages.minting import random_key
 from providers.disposition import Disposition
@@ -191,7 +191,7 @@ class PrivateFieldFile(FieldFile):
 
     @property
     def _url_mode(self) -> str:
-        if not isinstance(self.storage, PrivateStorage):
+        if not is_private_storage(self.storage):
             raise StorageUnavailable(f"{self.field} is on a {self.storage.__class__.__name__}, which is not private")
         return self.storage.url_mode
 
@@ -466,7 +466,7 @@ def adopt(model: type[models.Model]) -> None:
 def is_private(field: models.FileField) -> bool:
     """Tell whether a field's storage is one of ours; one that cannot be built is for the system check."""
     try:
-        return isinstance(field.storage, PrivateStorage)
+        return is_private_storage(field.storage)
     except Exception:
         # Whatever an option made its backend raise.
         return False

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from weakref import WeakSet
 
 from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -32,6 +33,7 @@ __all__ = [
     "alias_of",
     "facts_of",
     "facts_of_name",
+    "is_private_storage",
     "parse_reference",
     "private_storage",
     "reference_to",
@@ -128,6 +130,21 @@ class Facts:
     version: str | None = None
 
 
+# Classes whose instances were found to be private: isinstance() asks a protocol's members one by one.
+_PRIVATE_CLASSES: WeakSet[type] = WeakSet()
+
+
+def is_private_storage(storage: Any) -> bool:
+    """Tell whether a storage is one of ours."""
+    kind = storage.__class__  # type() would see the stand-in that looks a storage up by its alias
+    if kind in _PRIVATE_CLASSES:
+        return True
+    if not isinstance(storage, PrivateStorage):
+        return False
+    _PRIVATE_CLASSES.add(kind)
+    return True
+
+
 def private_storage(alias: str) -> Any:
     """Return the private storage of an alias.
 
@@ -137,7 +154,7 @@ def private_storage(alias: str) -> Any:
     if alias not in storages.backends:
         raise StorageUnavailable(f"STORAGES has no alias {alias!r}")
     storage = storages[alias]
-    if not isinstance(storage, PrivateStorage):
+    if not is_private_storage(storage):
         raise StorageUnavailable(f"storage {alias!r} is {type(storage).__name__}, which is not a private one")
     return storage
 

@@ -69,9 +69,10 @@ def key_error(key: object, *, windows: bool = os.name == "nt") -> str | None:
         return f"key {_shown(key)} holds a lone surrogate; only text that UTF-8 can encode"
     if size_bytes > MAX_KEY_BYTES:
         return f"key is {size_bytes} bytes; at most {MAX_KEY_BYTES}"
-    for character in key:
-        if character == "\\":
-            return f"key {_shown(key)} holds a backslash, which browsers turn into a slash"
+    if "\\" in key:
+        return f"key {_shown(key)} holds a backslash, which browsers turn into a slash"
+    # Of ASCII all that is not printable is a control character.
+    for character in "" if key.isascii() and key.isprintable() else key:
         if unicodedata.category(character) in _BAD_CATEGORIES or ord(character) in _NONCHARACTERS:
             return f"key {_shown(key)} holds U+{ord(character):04X}; no control, format or noncharacters"
     if not unicodedata.is_normalized("NFC", key):

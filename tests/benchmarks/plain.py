@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import uuid
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from storages.backends.s3 import S3Storage
 
+from gateway.links import prefetch
 from gateway.models import File, Issuance
 from tests.benchmarks.signing import ACCESS_KEY_ID, BUCKET, REGION, SECRET
+from tests.hostapp.models import Document
+
+PAGE = 100
 
 storage = S3Storage(
     bucket_name=BUCKET,
@@ -30,6 +35,30 @@ def link(request: HttpRequest) -> JsonResponse:
 
 def recorded_link(request: HttpRequest) -> JsonResponse:
     url = _url(request)
+    _record(request)
+    return JsonResponse({"url": url}, status=201)
+
+
+def page(request: HttpRequest) -> JsonResponse:
+    """Show a page of rows with django-storages' links, with neither a decision about each nor a record."""
+    return JsonResponse({"urls": [storage.url(row.file.name) for row in _rows(request)]}, status=201)
+
+
+def recorded_page(request: HttpRequest) -> JsonResponse:
+    """Show the same page, and record each link as it is made."""
+    urls = []
+    for row in _rows(request):
+        urls.append(storage.url(row.file.name))
+        _record(request)
+    return JsonResponse({"urls": urls}, status=201)
+
+
+def prefetched_page(request: HttpRequest) -> JsonResponse:
+    """Show the same page with ours: each is decided, and recorded before the page leaves."""
+    return JsonResponse({"urls": [row.file.url for row in prefetch(_rows(request), "file")]}, status=201)
+
+
+def _record(request: HttpRequest) -> None:
     now = timezone.now()
     Issuance.objects.create(
         at=now,
@@ -40,7 +69,12 @@ def recorded_link(request: HttpRequest) -> JsonResponse:
         key="a key",
         expires_at=now,
     )
-    return JsonResponse({"url": url}, status=201)
+
+
+def _rows(request: HttpRequest) -> QuerySet[Document]:
+    if not request.user.is_authenticated:
+        raise Http404
+    return Document.objects.filter(owner=request.user.pk).order_by("pk")[:PAGE]
 
 
 def _url(request: HttpRequest) -> str:

@@ -1,11 +1,12 @@
-"""Production settings as they are, with a larger batch and the hand-written view beside the API."""
+"""Production settings as they are, with a larger batch, a host's app, and hand-written views beside ours."""
 
 from __future__ import annotations
 
 from settings.production import *  # noqa: F403
-from settings.production import GATEWAY, MIDDLEWARE
+from settings.production import GATEWAY, INSTALLED_APPS, MIDDLEWARE
 
 GATEWAY = GATEWAY | {"BATCH_LIMIT": 1000}
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostapp"]
 ROOT_URLCONF = "tests.benchmarks.urls"
 LOGGING = {"version": 1, "disable_existing_loggers": True}
 

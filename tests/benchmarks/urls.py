@@ -2,10 +2,13 @@
 
 from django.urls import include, path
 
-from tests.benchmarks.plain import link, recorded_link
+from tests.benchmarks.plain import link, page, prefetched_page, recorded_link, recorded_page
 
 urlpatterns = [
     path("plain/link", link),
     path("plain/recorded", recorded_link),
+    path("plain/page", page),
+    path("plain/recorded_page", recorded_page),
+    path("prefetched/page", prefetched_page),
     path("", include("gateway.service_urls")),
 ]
