@@ -193,7 +193,7 @@ class PrivateFieldFile(FieldFile):
     def _url_mode(self) -> str:
         if not is_private_storage(self.storage):
             raise StorageUnavailable(f"{self.field} is on a {self.storage.__class__.__name__}, which is not private")
-        return self.storage.url_mode
+        return cast("str", self.storage.url_mode)
 
     def _link(self, called: str, instead: str, operation: Any = Download, ttl: timedelta | None = None) -> str:
         resource = self._resource()
