@@ -17,6 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from providers.types import MAX_SINGLE_UPLOAD_BYTES
+
 __all__ = ["Conf", "conf", "resolve"]
 
 _MAX_TTL_SECONDS = 7 * 24 * 3600  # the longest that any of the stores accepts
@@ -43,6 +45,11 @@ class Conf:
         audit_database: alias of the connection that audit rows are written through; None is the router's.
         delete_grace: seconds between the deletion of a row and of its object.
         max_upload_bytes: the largest file that the form-data upload takes.
+        max_direct_upload_bytes: the largest file that may be uploaded straight to a store; 1 to 5368709120.
+        upload_policy: decides who may upload a file of the service's own: dotted path or instance.
+        upload_lifetime: seconds from the beginning of an upload to the last moment at which it can be finalized.
+        upload_part_bytes: size of a part, and the largest upload that is made in one request where the client
+            leaves the choice; stores and the number of parts may demand more.
         jwt_issuers: ``{issuer: {"audience": …, "algorithms": […], …}}``, whose JSON web tokens
             ``gateway.contrib.jwt.JWTAuthenticator`` takes.
         failed_logins_per_minute: after so many failed authentications of an address or a credential the JSON API
@@ -70,6 +77,10 @@ class Conf:
     audit_database: str | None = None
     delete_grace: timedelta = timedelta(hours=24)
     max_upload_bytes: int = 100 * 2**20
+    max_direct_upload_bytes: int = 5 * 2**30
+    upload_policy: Any = "gateway.policies.UPLOAD_POLICY"
+    upload_lifetime: timedelta = timedelta(hours=24)
+    upload_part_bytes: int = 16 * 2**20
     jwt_issuers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     failed_logins_per_minute: int = 30
     trusted_proxies: int = 0
@@ -81,11 +92,18 @@ class Conf:
         return self.public_url.rstrip("/")
 
 
-_SECONDS = {"default_ttl": (1, _MAX_TTL_SECONDS), "max_ttl": (1, _MAX_TTL_SECONDS), "delete_grace": (0, None)}
+_SECONDS = {
+    "default_ttl": (1, _MAX_TTL_SECONDS),
+    "max_ttl": (1, _MAX_TTL_SECONDS),
+    "delete_grace": (0, None),
+    "upload_lifetime": (60, _MAX_TTL_SECONDS),
+}
 _NUMBERS = {
     "batch_limit": (1, 10_000),
     "warn_unprefetched": (0, None),
     "max_upload_bytes": (1, None),
+    "max_direct_upload_bytes": (1, MAX_SINGLE_UPLOAD_BYTES),
+    "upload_part_bytes": (1, MAX_SINGLE_UPLOAD_BYTES),
     "failed_logins_per_minute": (0, None),
     "trusted_proxies": (0, 10),
 }
@@ -175,6 +193,7 @@ def _is_origin(value: Any) -> bool:
 
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "default_policy": (_is_policy, "a dotted path or an instance with decide()"),
+    "upload_policy": (_is_policy, "a dotted path or an instance with decide()"),
     "policies": (_are_policies, "a dict of label and policy: a dotted path or an instance with decide()"),
     "path_policies": (_are_policies, "a dict of alias and policy: a dotted path or an instance with decide()"),
     "file_storage": (_is_text, "an alias of STORAGES"),

@@ -13,11 +13,21 @@ A client may read the class's fixed ``title``; keys, reasons and names stay in a
     ├── InvalidRequest (also ValueError)        a value that the caller can mend
     │   ├── TTLTooLong                          an explicit ttl over a limit
     │   ├── InvalidReference                    not the form of a reference
+    │   ├── TypeNotAllowed                      a media type that the field does not take
     │   ├── BatchTooLarge                       more items than BATCH_LIMIT
     │   ├── BodyTooLarge                        more bytes than are read
     │   └── UnsupportedMediaType                not the one type that is read
     ├── NotFound                                no such address
     ├── MethodNotAllowed                        not on this address
+    ├── UploadConflict                          the upload is not at a point where this can be done
+    │   ├── NotUploaded                         finalize before the bytes have come
+    │   ├── UploadFinished                      it has become a file, which is no upload any more
+    │   └── IdempotencyConflict                 the key of an earlier request, with another body
+    ├── UploadOver                              expired or given up
+    ├── UploadRejected                          what came is not what was declared
+    │   ├── SizeMismatch                        in its size
+    │   ├── TypeMismatch                        in its stored type, or in what its bytes are
+    │   └── ChecksumMismatch                    in its bytes
     ├── KeyNotMinted (also ValueError)          a name that no storage made for this field
     ├── ObjectExists (also FileExistsError)     the key is taken; nothing was overwritten
     ├── TooManyRequests                         failed too often, or over a quota; says when to come back
@@ -41,9 +51,11 @@ __all__ = [
     "BatchTooLarge",
     "BodyTooLarge",
     "CSRFFailed",
+    "ChecksumMismatch",
     "ContextLost",
     "DatabaseUnavailable",
     "GatewayError",
+    "IdempotencyConflict",
     "InvalidReference",
     "InvalidRequest",
     "KeyNotMinted",
@@ -52,15 +64,23 @@ __all__ = [
     "NoPrincipal",
     "NotAuthenticated",
     "NotFound",
+    "NotUploaded",
     "ObjectExists",
+    "SizeMismatch",
     "StorageUnavailable",
     "SyncOnly",
     "TTLTooLong",
     "TakenBack",
     "TooManyRequests",
+    "TypeMismatch",
+    "TypeNotAllowed",
     "Unavailable",
     "UnsafeLink",
     "UnsupportedMediaType",
+    "UploadConflict",
+    "UploadFinished",
+    "UploadOver",
+    "UploadRejected",
     "problem",
 ]
 
@@ -162,6 +182,11 @@ class InvalidReference(InvalidRequest):
     title = "This is not a reference to a file."
 
 
+class TypeNotAllowed(InvalidRequest):
+    code = "type_not_allowed"
+    title = "Files of this type are not taken here."
+
+
 class BatchTooLarge(InvalidRequest):
     code = "batch_too_large"
     status = 413
@@ -190,6 +215,56 @@ class MethodNotAllowed(GatewayError):
     code = "method_not_allowed"
     status = 405
     title = "The method is not one of this address."
+
+
+class UploadConflict(GatewayError):
+    code = "upload_conflict"
+    status = 409
+    title = "The upload is not at a point where this can be done."
+
+
+class NotUploaded(UploadConflict):
+    code = "not_uploaded"
+    title = "The file has not been uploaded, or not wholly."
+
+
+class UploadFinished(UploadConflict):
+    code = "upload_finished"
+    title = "The upload has become a file."
+
+
+class IdempotencyConflict(UploadConflict):
+    code = "idempotency_conflict"
+    title = "The idempotency key was used for another request."
+
+
+class UploadOver(GatewayError):
+    code = "upload_over"
+    status = 410
+    title = "The upload has expired, or was given up."
+
+
+class UploadRejected(GatewayError):
+    """What came is not what was declared. The object is not kept."""
+
+    code = "upload_rejected"
+    status = 422
+    title = "What was uploaded is not what was declared."
+
+
+class SizeMismatch(UploadRejected):
+    code = "size_mismatch"
+    title = "The file has another size than was declared."
+
+
+class TypeMismatch(UploadRejected):
+    code = "type_mismatch"
+    title = "The file is not of the type that was declared."
+
+
+class ChecksumMismatch(UploadRejected):
+    code = "checksum_mismatch"
+    title = "The file has another checksum than was declared."
 
 
 class KeyNotMinted(GatewayError, ValueError):

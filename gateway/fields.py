@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -149,11 +149,11 @@ class PrivateFieldFile(FieldFile):
             raise KeyNotMinted(f"the object is on {source.storage_alias!r}, the field on another storage")
         links.authorize(current(), source, Share)
         setattr(self.instance, self.field.attname, key)
-        self._remember_minted(key)
+        self.remember_minted(key)
 
     def save(self, name: str, content: Any, save: bool = True) -> None:
         super().save(name, content, save=False)
-        self._remember_minted(str(self.name))
+        self.remember_minted(str(self.name))
         if save:
             self.instance.save()
 
@@ -205,7 +205,8 @@ class PrivateFieldFile(FieldFile):
             link = links.issue_once(resource, operation, ttl=ttl)
         return link.text
 
-    def _remember_minted(self, name: str) -> None:
+    def remember_minted(self, name: str) -> None:
+        """Let the row be saved with a name that its storage has just made for it."""
         if isinstance(self.field, PrivateFileField):
             self.field.remember(self.instance, _OwnName(name))
 
@@ -269,6 +270,8 @@ class PrivateFileField(models.FileField):
     Args:
         policy: dotted path or instance; decides in place of ``GATEWAY["POLICIES"]`` and the default.
         delete_objects: let the sweeper delete the object some time after its row or name is gone.
+        max_bytes: the largest file that is taken.
+        content_types: the media types that are taken; of a form's upload, the one that its bytes have.
 
     The storage is ``STORAGES["private"]`` and the key random unless said otherwise. Neither policy nor storage
     options enter a migration.
@@ -286,10 +289,14 @@ class PrivateFileField(models.FileField):
         *,
         policy: Any = None,
         delete_objects: bool = False,
+        max_bytes: int | None = None,
+        content_types: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
         self.policy = policy
         self.delete_objects = delete_objects
+        self.max_bytes = max_bytes
+        self.content_types = None if content_types is None else frozenset(content_types)
         self._storage_is_default = storage is None
         kwargs.setdefault("max_length", 255)
         super().__init__(

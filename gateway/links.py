@@ -38,6 +38,7 @@ from gateway.policies import (
     FILE_POLICY,
     NO_LIMITS,
     OPERATIONS,
+    UPLOADS,
     Allow,
     Branch,
     Deny,
@@ -75,6 +76,7 @@ __all__ = [
     "policy_for",
     "prefetch",
     "probe",
+    "tenant_name",
 ]
 
 logger = logging.getLogger(__name__)
@@ -192,18 +194,18 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
     return Allow(ask.limits, ask.policy)
 
 
-def allowed(principal: Principal, resources: Sequence[Resource], operation: type = Download) -> list[bool]:
+def allowed(principal: Principal, resources: Sequence[Resource], operation: AskedFor = Download) -> list[bool]:
     """Decide about objects together without recording it: for lists of what somebody may have.
 
     Only the decision is asked; no link is made, so nothing leaves that would have to be recorded.
 
     Args:
-        operation: a class of operation.
+        operation: a class of operation, or one operation on the one key.
 
     Raises:
         DatabaseUnavailable: the question could not be asked.
     """
-    asks = [_Ask(resource, operation, operation) for resource in resources]
+    asks = [_Ask(resource, operation, _kind_of(operation)) for resource in resources]
     _decide(principal, asks)
     return [ask.refusal is None for ask in asks]
 
@@ -397,7 +399,8 @@ def policy_for(resource: Resource) -> Any:
     """Return the policy that decides about a resource: of its field, its model, its storage, or the default."""
     settings = conf()
     if resource.model is None:
-        return resolve(settings.path_policies.get(resource.storage_alias))
+        by_path = settings.upload_policy if resource.is_new else settings.path_policies.get(resource.storage_alias)
+        return resolve(by_path)
     own = None
     if resource.field:
         own = getattr(resource.model._meta.get_field(resource.field), "policy", None)
@@ -477,7 +480,7 @@ def _decide(principal: Principal, asks: Sequence[_Ask]) -> epochs.Now:
     if not asks:
         return nothing
     with _reading():
-        read = epochs.now(principal, _tenant_name(principal))
+        read = epochs.now(principal, tenant_name(principal))
     if problem := epochs.void_credential(principal, read):
         for ask in asks:
             ask.refuse(problem)
@@ -489,6 +492,8 @@ def _decide(principal: Principal, asks: Sequence[_Ask]) -> epochs.Now:
             ask.refuse("unknown operation")
         elif not _is_in_scope(principal, ask.kind):
             ask.refuse(f"the token has no scope {ask.kind.__name__}")
+        elif ask.resource.is_new and (ask.kind not in UPLOADS or ask.resource.model is File):
+            ask.refuse("there is no object yet")
         else:
             groups.setdefault((ask.resource.model, ask.resource.field, ask.kind), []).append(ask)
     with _reading():
@@ -658,7 +663,7 @@ def _kind_of(asked: AskedFor) -> type:
 
 
 def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now: datetime, read: epochs.Now) -> None:
-    stamps = {who: epochs.stamp_of(who, _tenant_name(principal), read) for who in (principal, None)}
+    stamps = {who: epochs.stamp_of(who, tenant_name(principal), read) for who in (principal, None)}
     groups: dict[tuple[str, type, int, datetime | None], list[_Ask]] = {}
     for ask in asks:
         alias = ask.resource.storage_alias
@@ -757,7 +762,7 @@ def _set_lifetime(ask: _Ask, principal: Principal, storage: Any, ttl: timedelta 
                 _check_ttl(ttl, cap)
             wanted, ask.limited_by = cap, name
     if ask.kind is Download and storage.url_window is not None:
-        ask.window = windows.of(principal, ask.limits, storage.url_window, wanted, now, tenant=_tenant_name(principal))
+        ask.window = windows.of(principal, ask.limits, storage.url_window, wanted, now, tenant=tenant_name(principal))
     if ask.window is not None:
         ask.signed_at = ask.window.start
         ask.limited_by = ask.limited_by or "url_window"
@@ -793,7 +798,7 @@ def _is_anybodys(ask: _Ask) -> bool:
 
 
 def _stamped(ask: _Ask, stamp: str) -> Any:
-    if isinstance(ask.operation, (Download, Upload)):
+    if isinstance(ask.operation, (Download, Upload, UploadPart)):
         return dataclasses.replace(ask.operation, stamp=stamp)
     return ask.operation
 
@@ -861,7 +866,7 @@ def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl
     if isinstance(operation, functools.partial):
         given = tuple(sorted((name, value) for name, value in operation.keywords.items() if value is not None))
         operation = (operation.func, operation.args, given) if given or operation.args else operation.func
-    asker = (principal.id, principal.credential, principal.acted_by, _tenant_name(principal))
+    asker = (principal.id, principal.credential, principal.acted_by, tenant_name(principal))
     return asker, resource.id, resource.key, operation, ttl
 
 
@@ -870,7 +875,7 @@ def _memo_key(principal: Principal, resource: Resource, operation: AskedFor, ttl
 
 def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision: str, read: epochs.Now) -> None:
     rows = []
-    tenant = _tenant_name(principal)
+    tenant = tenant_name(principal)
     for ask in asks:
         if ask.refusal is not None:
             row = audit.row_of(
@@ -891,7 +896,8 @@ def _record(principal: Principal, asks: Sequence[_Ask], now: datetime, decision:
     audit.record(rows)
 
 
-def _tenant_name(principal: Principal) -> str:
+def tenant_name(principal: Principal) -> str:
+    """Return the name of a principal's tenant for the record; empty where there is none, or it cannot be told."""
     path = conf().tenant
     if path is None:
         return ""

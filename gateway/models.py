@@ -19,7 +19,18 @@ from django.utils import timezone
 
 from providers.keys import key_error
 
-__all__ = ["ApiToken", "Epoch", "ExternalIdentity", "File", "Grant", "Issuance", "ObjectDeletion"]
+__all__ = [
+    "ApiToken",
+    "Epoch",
+    "ExternalIdentity",
+    "File",
+    "FileState",
+    "Grant",
+    "Issuance",
+    "ObjectDeletion",
+    "UploadSession",
+    "UploadState",
+]
 
 
 GRANTABLE = frozenset({"Download", "Upload", "UploadForm", "UploadPart", "Delete", "Update", "Share", "DownloadPrefix"})
@@ -314,3 +325,72 @@ class ExternalIdentity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} of {self.issuer}"
+
+
+class UploadState(models.TextChoices):
+    ISSUED = "issued"
+    UPLOADING = "uploading"
+    VERIFYING = "verifying"
+    READY = "ready"
+    REJECTED = "rejected"
+    ABORTED = "aborted"
+    EXPIRED = "expired"
+
+    @classmethod
+    def open(cls) -> tuple[str, ...]:
+        """Return the states from which an upload may still become a file."""
+        return (cls.ISSUED, cls.UPLOADING, cls.VERIFYING)
+
+
+def _new_upload_id() -> str:
+    return f"upl_{secrets.token_hex(16)}"
+
+
+class UploadSession(models.Model):
+    """One upload on its way from a client to the store: what was declared, and what has become of it.
+
+    Every change of ``state`` is one compare-and-swap. Nothing can be downloaded by this row.
+    """
+
+    class Strategy(models.TextChoices):
+        SINGLE = "single"
+        MULTIPART = "multipart"
+
+    id = models.CharField(primary_key=True, max_length=40, default=_new_upload_id, editable=False)
+    principal = models.CharField(max_length=255, help_text="Who began it, and alone may go on with it.")
+    tenant = models.CharField(max_length=255, blank=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    storage_alias = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    filename = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=255)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64, blank=True, help_text="As declared; hexadecimal.")
+    strategy = models.CharField(max_length=16, choices=Strategy)
+    part_bytes = models.PositiveBigIntegerField(default=0)
+    store_upload_id = models.CharField(max_length=1024, blank=True)
+    target = models.CharField(max_length=400, blank=True, help_text="Reference to the field that gets the file.")
+    idempotency = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001  (unique, and mostly none)
+    request_digest = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=16, choices=UploadState, default=UploadState.ISSUED)
+    reason = models.CharField(max_length=32, blank=True, help_text="Code of the error that it was rejected with.")
+    file = models.ForeignKey(File, on_delete=models.PROTECT, null=True, related_name="+")
+    etag = models.CharField(max_length=1024, blank=True)
+    version = models.CharField(max_length=1024, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(help_text="After it nothing is signed or finalized.")
+    links_end_at = models.DateTimeField(help_text="When the last link that was issued for it dies.")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["storage_alias", "key"], name="gateway_upload_key")]
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(state__in=("issued", "uploading", "verifying")),
+                name="gateway_upload_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.state}"

@@ -17,7 +17,7 @@ from django.db import models, router, transaction
 from django.utils import timezone
 
 from gateway.conf import conf
-from gateway.models import File, FileState, ObjectDeletion
+from gateway.models import File, FileState, ObjectDeletion, UploadSession, UploadState
 from gateway.resources import alias_of, private_storage
 
 __all__ = ["Swept", "enqueue", "file_fields", "sweep", "sweep_entry"]
@@ -108,7 +108,10 @@ def _is_named(entry: ObjectDeletion) -> bool:
     files = File.objects.using(router.db_for_write(File)).filter(
         storage_alias=entry.storage_alias, key=entry.key, state=FileState.READY
     )
-    return files.exists() or any(_names(field, entry) for field in file_fields())
+    uploads = UploadSession.objects.using(router.db_for_write(UploadSession)).filter(
+        storage_alias=entry.storage_alias, key=entry.key, state__in=UploadState.open()
+    )
+    return files.exists() or uploads.exists() or any(_names(field, entry) for field in file_fields())
 
 
 def _names(field: models.FileField, entry: ObjectDeletion) -> bool:

@@ -24,6 +24,7 @@ from providers.types import Download, Upload, UploadForm, UploadPart, is_aware
 __all__ = [
     "DEFAULT_POLICY",
     "FILE_POLICY",
+    "UPLOAD_POLICY",
     "Allow",
     "Authenticated",
     "Decided",
@@ -693,3 +694,5 @@ class ModelPermission(RowPolicy):
 
 DEFAULT_POLICY = ModelPermission("view")
 FILE_POLICY = Owner("owner", operations=(Download, Update, Delete, Share)) | ModelPermission("view")
+# Of the service's own files, which belong to whoever uploads them.
+UPLOAD_POLICY = Authenticated(operations=UPLOADS)

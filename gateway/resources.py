@@ -78,6 +78,8 @@ class Resource:
         key: the name that the row holds; None where a reference means whatever the row says now.
         model, pk, field: the row and the field that name it; None for a bare key.
         instance: the row as the database has it, for policies; never the caller's own object.
+        is_new: the object is still to come, under a key of the server's that no row names yet; all that can be
+            decided about it are uploads.
     """
 
     storage_alias: str
@@ -86,6 +88,7 @@ class Resource:
     pk: Any = None
     field: str = ""
     instance: models.Model | None = None
+    is_new: bool = False
 
     @classmethod
     def of_field(cls, instance: models.Model, field_name: str, *, key: str | None = None) -> Resource:
@@ -117,6 +120,9 @@ class Resource:
     @property
     def id(self) -> str:
         """Stable name for audit rows and memos."""
+        if self.model is None and self.is_new:
+            # A key is new each time, and a client that keeps being refused must not fill the audit.
+            return f"{self.storage_alias}:(new)"
         return f"{self.label}:{self.pk}" if self.model is not None else f"{self.storage_alias}:{self.key}"
 
 
@@ -226,7 +232,7 @@ def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
     assert model is not None
     rows = model._base_manager.using(router.db_for_write(model))
     rows = rows.filter(pk__in={resource.pk for resource in wanted if _could_be(model, resource.pk)})
-    if len(wanted) == 1 and wanted[0].key is not None:
+    if len(wanted) == 1 and wanted[0].key is not None and not wanted[0].is_new:
         rows = rows.filter(**{field or "key": wanted[0].key})
     return rows.filter(state=FileState.READY) if model is File else rows
 
@@ -242,6 +248,8 @@ def resolved(resource: Resource, row: models.Model) -> Resource | None:
         # A name means an object of the field's own storage, whatever the resource was made with.
         if not isinstance(field, models.FileField) or alias_of(field.storage) != resource.storage_alias:
             return None
+        if resource.is_new:
+            return replace(resource, instance=row)
         alias, key = resource.storage_alias, str(getattr(row, resource.field) or "")
     if not key or (resource.key is not None and resource.key != key):
         return None

@@ -74,7 +74,7 @@ class SecretKey:
 class VerifiedLink:
     """A link that this provider signed and that has not ended: what it is for, and until when."""
 
-    operation: Download | Upload
+    operation: Download | Upload | UploadPart
     expires_at: datetime
 
 
@@ -92,7 +92,7 @@ class LocalProvider:
     capabilities = Capabilities(
         max_ttl=_MAX_TTL,
         offline=True,
-        operations=frozenset({Download, Upload}),
+        operations=frozenset({Download, Upload, UploadPart}),
         signature_parameter="signature",
         binds_size=True,
         binds_content_type=True,
@@ -118,14 +118,14 @@ class LocalProvider:
         """Presign one operation of the local data plane.
 
         Args:
-            operation: Download or Upload.
+            operation: Download, Upload or UploadPart.
             ttl: whole seconds, 1 second to 7 days.
             now: signing instant, aware.
 
         Raises:
             InvalidTTL: ``ttl`` is out of bounds.
             CredentialsExpired: the signing key has less than 61 seconds left.
-            UnsupportedOperation: a form or a part.
+            UnsupportedOperation: a form.
         """
         key, macs = self._ring[0]
         seconds, now = check_lifetime(ttl, now, maximum=_MAX_TTL)
@@ -141,9 +141,12 @@ class LocalProvider:
             case Upload():
                 method, parameters = "PUT", _upload_parameters(operation)
                 headers = _upload_headers(operation)
-            case UploadForm() | UploadPart():
+            case UploadPart():
+                method, parameters = "PUT", _part_parameters(operation)
+                headers = _digest_header(operation.checksum)
+            case UploadForm():
                 raise UnsupportedOperation(
-                    f"{type(operation).__name__} cannot be signed for the local store; Download or Upload"
+                    "UploadForm cannot be signed for the local store; Download, Upload or UploadPart"
                 )
             case _:
                 assert_never(operation)
@@ -218,21 +221,36 @@ def _upload_parameters(upload: Upload) -> str:
         f"&content-length={upload.size_bytes}&content-type={sigv4.encode_value(upload.content_type)}"
         f"&overwrite={'yes' if upload.overwrite else 'no'}"
     )
-    if upload.checksum is not None:
-        parameters += f"&sha256={_sha256(upload.checksum).hex()}"
-    if upload.stamp is not None:
-        parameters += f"&stamp={sigv4.encode_value(upload.stamp)}"
-    return parameters
+    return parameters + _digest_parameter(upload.checksum) + _stamp_parameter(upload.stamp)
+
+
+def _part_parameters(part: UploadPart) -> str:
+    parameters = (
+        f"&content-length={part.size_bytes}&part-number={part.number}&upload={sigv4.encode_value(part.upload_id)}"
+    )
+    return parameters + _digest_parameter(part.checksum) + _stamp_parameter(part.stamp)
+
+
+def _digest_parameter(checksum: Checksum | None) -> str:
+    return "" if checksum is None else f"&sha256={_sha256(checksum).hex()}"
+
+
+def _stamp_parameter(stamp: str | None) -> str:
+    return "" if stamp is None else f"&stamp={sigv4.encode_value(stamp)}"
 
 
 def _upload_headers(upload: Upload) -> dict[str, str]:
     headers = {"Content-Type": upload.content_type}
     if not upload.overwrite:
         headers["If-None-Match"] = "*"
-    if upload.checksum is not None:
-        # https://www.rfc-editor.org/rfc/rfc9530#section-2
-        headers["Content-Digest"] = f"sha-256=:{base64.b64encode(_sha256(upload.checksum)).decode()}:"
-    return headers
+    return headers | _digest_header(upload.checksum)
+
+
+def _digest_header(checksum: Checksum | None) -> dict[str, str]:
+    if checksum is None:
+        return {}
+    # https://www.rfc-editor.org/rfc/rfc9530#section-2
+    return {"Content-Digest": f"sha-256=:{base64.b64encode(_sha256(checksum)).decode()}:"}
 
 
 def _sha256(checksum: Checksum) -> bytes:
@@ -250,7 +268,13 @@ def _parse(method: str, key: str, query: str, now: datetime) -> VerifiedLink:
             raise LinkRefused("duplicate parameter")
         expires_at = _instant(values.pop("expires"))
         issued_at = _instant(values.pop("issued"))
-        operation = _upload(key, values) if method == "PUT" else _download(method, key, values)
+        operation: Download | Upload | UploadPart
+        if method != "PUT":
+            operation = _download(method, key, values)
+        elif "upload" in values:
+            operation = _part(key, values)
+        else:
+            operation = _upload(key, values)
     except (KeyError, ValueError, OverflowError, InvalidInput) as error:
         raise LinkRefused(f"malformed: {type(error).__name__}") from error
     if values:
@@ -277,17 +301,34 @@ def _download(method: str, key: str, values: dict[str, str]) -> Download:
 
 
 def _upload(key: str, values: dict[str, str]) -> Upload:
-    sha256 = values.pop("sha256", None)
-    if sha256 is not None and not _SHA256.fullmatch(sha256):
-        raise ValueError("not a plain digest")  # fromhex() takes white space and upper case
     return Upload(
         key,
         content_type=values.pop("content-type"),
         size_bytes=_number(values.pop("content-length")),
-        checksum=None if sha256 is None else Checksum("sha256", bytes.fromhex(sha256)),
+        checksum=_checksum(values),
         overwrite={"yes": True, "no": False}[values.pop("overwrite")],
         stamp=values.pop("stamp", None),
     )
+
+
+def _part(key: str, values: dict[str, str]) -> UploadPart:
+    return UploadPart(
+        key,
+        upload_id=values.pop("upload"),
+        number=_number(values.pop("part-number")),
+        size_bytes=_number(values.pop("content-length")),
+        checksum=_checksum(values),
+        stamp=values.pop("stamp", None),
+    )
+
+
+def _checksum(values: dict[str, str]) -> Checksum | None:
+    sha256 = values.pop("sha256", None)
+    if sha256 is None:
+        return None
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError("not a plain digest")  # fromhex() takes white space and upper case
+    return Checksum("sha256", bytes.fromhex(sha256))
 
 
 def _number(text: str) -> int:

@@ -198,6 +198,7 @@ class UploadPart:
         number: 1 to 10,000.
         size_bytes: exact size, 1 byte to 5 GiB.
         checksum: digest of the part's bytes.
+        stamp: as a :class:`Download` has it.
 
     Raises:
         InvalidKey, InvalidOperation: a field is out of bounds.
@@ -209,6 +210,7 @@ class UploadPart:
     number: int
     size_bytes: int
     checksum: Checksum | None = None
+    stamp: str | None = None
 
     def __post_init__(self) -> None:
         check_key(self.key)
@@ -217,6 +219,8 @@ class UploadPart:
         _check_number("number", self.number, 1, MAX_PART_NUMBER)
         _check_number("size_bytes", self.size_bytes, 1, MAX_SINGLE_UPLOAD_BYTES)
         _check_checksum(self.checksum)
+        if self.stamp is not None:
+            _check_stamp(self.stamp)
 
 
 Operation: TypeAlias = Download | Upload | UploadForm | UploadPart

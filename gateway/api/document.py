@@ -12,12 +12,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway.api.problems import PROBLEM_TYPE
-from gateway.api.schemas import BatchRequest, FileUpdate, LinkRequest, Problem
+from gateway.api.schemas import (
+    BatchRequest,
+    FileUpdate,
+    LinkRequest,
+    Nothing,
+    Problem,
+    UploadPartsRequest,
+    UploadRequest,
+)
 
-__all__ = ["complete", "json_body", "problems", "query", "upload_body"]
+__all__ = ["complete", "header", "json_body", "problems", "query", "upload_body"]
 
 _REF = "#/components/schemas/{model}"
-_REQUESTS = (LinkRequest, BatchRequest, FileUpdate)
+_REQUESTS = (LinkRequest, BatchRequest, FileUpdate, UploadRequest, UploadPartsRequest, Nothing)
 
 
 def problems(*statuses: int) -> dict[Any, Any]:
@@ -40,6 +48,14 @@ def upload_body() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def header(name: str, description: str, max_length: int) -> dict[str, Any]:
+    """Return ``openapi_extra`` for an optional header."""
+    schema = {"type": "string", "minLength": 1, "maxLength": max_length}
+    return {
+        "parameters": [{"in": "header", "name": name, "required": False, "schema": schema, "description": description}]
+    }
 
 
 def query(schema: type[BaseModel]) -> dict[str, Any]:

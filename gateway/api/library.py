@@ -6,7 +6,6 @@ Must not answer a request, and asks the door before it shows or changes a file.
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +23,7 @@ from gateway.models import File, FileState, Issuance, ObjectDeletion
 from gateway.policies import DATABASE_DOWN, Delete, Download, Update, Upload, visible
 from gateway.principals import Principal
 from gateway.resources import Resource, facts_of_name, private_storage
-from gateway.storages.minting import random_key
+from gateway.storages.minting import unnamed_key
 from providers.disposition import clean_filename
 
 __all__ = ["Page", "check_may_save", "find", "list_files", "remove", "rename", "save"]
@@ -33,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 # A policy that cannot be asked as a query is asked row by row, this many times a page at most.
 _MAX_STEPS = 20
-# What comes after the last dot may be most of a name, and keys stand in links and logs.
-_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 _UNKNOWN_TYPE = "application/octet-stream"
 _UPLOAD_RULE = "any active user; a token with the scope Upload"
 
@@ -158,8 +155,7 @@ def save(principal: Principal, upload: UploadedFile[Any]) -> File:
     alias = conf().file_storage
     filename = clean_filename(upload.name or "")
     guessed = facts_of_name(filename).content_type
-    extension = _EXTENSION.search(filename)
-    key = random_key(None, f"file{extension[0].lower() if extension else ''}")
+    key = unnamed_key(filename)
     file = File(
         owner=principal.user, storage_alias=alias, key=key, filename=filename,
         content_type=guessed or _UNKNOWN_TYPE, size_bytes=size_bytes,

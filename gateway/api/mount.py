@@ -18,6 +18,8 @@ from gateway.api.document import complete
 from gateway.api.identity import Identity
 from gateway.api.problems import guarded, not_found, refuse
 from gateway.api.service import service_router
+from gateway.api.uploads import begin_router
+from gateway.api.uploads import router as uploads_router
 
 __all__ = ["GatewayAPI", "api_urls", "build_api"]
 
@@ -49,6 +51,8 @@ def build_api(*, files: bool) -> GatewayAPI:
         auth=Identity(),
     )
     api.add_router("", links.router)
+    api.add_router("", begin_router(files=files))
+    api.add_router("", uploads_router)
     if files:
         api.add_router("", files_module.router)
     api.add_router("", service_router(files=files))

@@ -6,11 +6,14 @@ Requests are checked against them; answers are built right by the routers, and a
 from __future__ import annotations
 
 import re
+from base64 import b64decode
+from binascii import Error as Base64Error
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "MAX_FILENAME_CHARACTERS",
@@ -23,8 +26,15 @@ __all__ = [
     "Link",
     "LinkItem",
     "LinkRequest",
+    "Nothing",
     "Problem",
     "ServiceInfo",
+    "UploadBegun",
+    "UploadFinalized",
+    "UploadInfo",
+    "UploadPartsRequest",
+    "UploadPartsSigned",
+    "UploadRequest",
 ]
 
 MAX_FILENAME_CHARACTERS = 255
@@ -86,6 +96,59 @@ class FileUpdate(Strict):
     """What can be changed of a file."""
 
     filename: Annotated[Filename, Field(min_length=1)]
+
+
+def _digest(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        digest = b64decode(text, validate=True)
+    except (Base64Error, ValueError):
+        digest = b""
+    if len(digest) != 32:
+        raise PydanticCustomError("sha256", "base64 of 32 bytes")
+    return text
+
+
+class Sha256(Strict):
+    """A digest of all bytes."""
+
+    algorithm: Literal["sha256"]
+    value: Annotated[str, BeforeValidator(_digest)] = Field(description="Base64.")
+
+
+Bytes = Annotated[int, Field(ge=0, le=2**63 - 1, description="Bytes.")]
+
+
+class UploadRequest(Strict):
+    """A file to upload straight to the store."""
+
+    filename: Annotated[Filename, Field(min_length=1)]
+    content_type: str = Field(max_length=255, description="In lower case; it is held to the file's own bytes.")
+    size: Bytes
+    checksum: Sha256 | None = None
+    target: Reference | None = Field(
+        None, description="The field that gets the file; null for a file of the service's own."
+    )
+    strategy: Literal["auto", "single", "multipart"] = "auto"
+
+
+class WantedPart(Strict):
+    """A part to sign."""
+
+    number: Annotated[int, Field(ge=1, le=10_000)]
+    size: Bytes
+    checksum: Sha256 | None = None
+
+
+class UploadPartsRequest(Strict):
+    """Parts to sign."""
+
+    parts: Annotated[list[WantedPart], Field(min_length=1, max_length=100)]
+
+
+class Nothing(Strict):
+    """An empty object."""
 
 
 def _number(text: str) -> int:
@@ -178,6 +241,96 @@ class FilePage(Strict):
 
     items: list[FileInfo]
     next_cursor: str | None
+
+
+class SignedRequest(Strict):
+    """What the client sends to the store, exactly so."""
+
+    method: Literal["PUT", "POST"]
+    url: str
+    headers: dict[str, str] = Field(description="To be sent unchanged; Content-Length is the client's own.")
+    fields: dict[str, str] = Field(description="Of a form, before the file.")
+    expires_at: datetime
+    treat_as_done: list[int] = Field(description="Statuses of a store that has the file already.")
+
+
+class SignedPart(SignedRequest):
+    """What the client sends for one part."""
+
+    number: int
+
+
+class UploadGuarantees(Strict):
+    """What the store enforces at once (signed, refused), and what the gateway verifies before the file is ready."""
+
+    size: Literal["signed", "verified"]
+    content_type: Literal["signed", "verified"]
+    checksum: Literal["signed", "verified", "none"]
+    overwrite: Literal["refused", "verified"]
+
+
+class UploadParts(Strict):
+    """How the file is cut: every part of this size, the last of what is left."""
+
+    size: int
+    count: int
+    url: str
+
+
+class UploadedFile(Strict):
+    """A file that can be linked."""
+
+    file: str = Field(description="The reference to ask for links with.")
+    filename: str
+    content_type: str
+    size: int
+    permalink: str
+
+
+class ReceivedPart(Strict):
+    """A part that the store has."""
+
+    number: int
+    size: int
+
+
+class UploadInfo(Strict):
+    """An upload as it stands."""
+
+    id: str
+    state: Literal["issued", "uploading", "verifying", "ready", "rejected", "aborted", "expired"]
+    strategy: Literal["single", "multipart"]
+    parts: UploadParts | None
+    received: list[ReceivedPart] | None = Field(description="The parts that the store has; null where there are none.")
+    file: UploadedFile | None = Field(description="null until the upload is ready.")
+    expires_at: datetime
+
+
+class UploadBegun(Strict):
+    """An upload that may go ahead."""
+
+    id: str
+    state: Literal["issued", "uploading", "verifying", "ready", "rejected", "aborted", "expired"]
+    strategy: Literal["single", "multipart"]
+    request: SignedRequest | None = Field(description="null for an upload in parts, and for one that is over.")
+    guarantees: UploadGuarantees
+    parts: UploadParts | None
+    finalize_url: str
+    abort_url: str
+    expires_at: datetime
+
+
+class UploadPartsSigned(Strict):
+    """One request for each part, in order."""
+
+    parts: list[SignedPart]
+
+
+class UploadFinalized(Strict):
+    """The file that came of an upload."""
+
+    state: Literal["ready"]
+    file: UploadedFile
 
 
 class Limits(Strict):

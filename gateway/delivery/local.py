@@ -28,7 +28,7 @@ from gateway.storages.files import open_beneath
 from gateway.storages.filesystem import PrivateFileSystemStorage
 from providers.errors import InvalidKey, LinkRefused, ProviderError
 from providers.local import VerifiedLink
-from providers.types import Download, Upload
+from providers.types import Download
 
 __all__ = ["data_plane"]
 
@@ -69,10 +69,10 @@ def data_plane(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
         logger.error("what was taken back cannot be read: %s", type(error).__name__)
         return words(request, 503, "Try again later.", {"Retry-After": str(Unavailable.retry_after_seconds)})
     try:
-        if isinstance(link.operation, Upload):
-            response = receive(request, storage, link.operation)
-        else:
+        if isinstance(link.operation, Download):
             response = _serve(request, storage, link.operation, now, link.expires_at)
+        else:
+            response = receive(request, storage, link.operation)
     except OSError as error:
         # Not re-raised: Django would report the request, and with it the link.
         logger.error("the files of %s cannot be reached: %s", ascii(alias), type(error).__name__)

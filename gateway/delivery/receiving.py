@@ -1,4 +1,4 @@
-"""Takes the one object that an upload link is for: this type, this size, these bytes, or nothing.
+"""Takes the one object or part that an upload link is for: this type, this size, these bytes, or nothing.
 
 Must not hold a body in memory, and must not let anything be seen of a body that is not wholly on the disk.
 """
@@ -11,9 +11,10 @@ import logging
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, UnreadablePostError
@@ -23,8 +24,9 @@ from gateway.delivery.conditional import Validators, precondition
 from gateway.delivery.responses import CHUNK_BYTES, EVERYWHERE, NO_STORE, TextResponse, words
 from gateway.storages.files import open_beneath, store_beneath
 from gateway.storages.filesystem import PrivateFileSystemStorage
+from gateway.storages.parts import store_part
 from providers.errors import InvalidKey
-from providers.types import Upload
+from providers.types import Upload, UploadPart
 
 __all__ = ["receive"]
 
@@ -34,37 +36,27 @@ _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upload) -> HttpResponseBase:
+def receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upload | UploadPart) -> HttpResponseBase:
     """Store the body, or say what is wrong with it; the caller has verified the link.
 
     Raises:
         OSError: the disk fails, or its files cannot be reached.
     """
-    response = _receive(request, storage, upload)
+    store = _store_part if isinstance(upload, UploadPart) else _store_object
+    response = _receive(request, storage, upload, store)
     if response.status_code not in (201, 411, 413):
         _drain(request, upload.size_bytes)
     return response
 
 
-def _receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upload) -> HttpResponseBase:
+def _receive(
+    request: HttpRequest, storage: PrivateFileSystemStorage, upload: Any, store: Callable[..., os.stat_result]
+) -> HttpResponseBase:
     refusal = _refusal_of_headers(request, upload)
     if refusal is not None:
         return words(request, *refusal)
-    root = str(storage.location)
     try:
-        current = _current(root, upload.key)
-        taken = current is not None and not upload.overwrite
-        if taken or precondition(request.headers, current, reading=False) is not None:
-            return words(request, 412, "There is a file of this name, or another one than was expected.")
-        status = store_beneath(
-            root,
-            upload.key,
-            _body(request, upload),
-            # A client may ask for more caution than its link does; then it holds to the last moment, too.
-            overwrite=upload.overwrite and request.headers.get("If-None-Match") != "*",
-            file_mode=storage._file_mode,
-            directory_mode=storage._directory_mode,
-        )
+        status = store(request, storage, upload)
     except BadRequest as error:
         return words(request, 400, str(error))
     except InvalidKey:
@@ -72,6 +64,8 @@ def _receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Up
     except FileExistsError:
         return words(request, 412, "There is a file of this name, or another one than was expected.")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        if isinstance(upload, UploadPart):
+            return words(request, 404, "There is no such upload, or it is over.")
         return words(request, 409, "A file and a directory cannot have one name.")
     except OSError as error:
         if error.errno not in _DISK_FULL:
@@ -82,9 +76,32 @@ def _receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Up
     return TextResponse(request, "", status=201, headers=EVERYWHERE | NO_STORE | {"ETag": etag})
 
 
-def _refusal_of_headers(request: HttpRequest, upload: Upload) -> tuple[int, str] | None:
+def _store_object(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upload) -> os.stat_result:
+    root = str(storage.location)
+    current = _current(root, upload.key)
+    taken = current is not None and not upload.overwrite
+    if taken or precondition(request.headers, current, reading=False) is not None:
+        raise FileExistsError("the key is taken")
+    return store_beneath(
+        root,
+        upload.key,
+        _body(request, upload),
+        # A client may ask for more caution than its link does; then it holds to the last moment, too.
+        overwrite=upload.overwrite and request.headers.get("If-None-Match") != "*",
+        file_mode=storage.file_mode,
+        directory_mode=storage.directory_mode,
+    )
+
+
+def _store_part(request: HttpRequest, storage: PrivateFileSystemStorage, part: UploadPart) -> os.stat_result:
+    root = str(storage.location)
+    return store_part(root, part.upload_id, part.number, _body(request, part), file_mode=storage.file_mode)
+
+
+def _refusal_of_headers(request: HttpRequest, upload: Upload | UploadPart) -> tuple[int, str] | None:
     """Hold what the client declares to what was signed, before a byte of the body is read."""
-    if request.META.get("CONTENT_TYPE", "") != upload.content_type:
+    # A part has no type: what a browser makes up for one is nobody's business.
+    if isinstance(upload, Upload) and request.META.get("CONTENT_TYPE", "") != upload.content_type:
         return 415, "The Content-Type is not the one that the link is for."
     if "Content-Encoding" in request.headers:
         return 415, "A Content-Encoding would be lost."
@@ -106,7 +123,7 @@ def _refusal_of_headers(request: HttpRequest, upload: Upload) -> tuple[int, str]
     return None
 
 
-def _body(request: HttpRequest, upload: Upload) -> Iterator[bytes]:
+def _body(request: HttpRequest, upload: Upload | UploadPart) -> Iterator[bytes]:
     """Read the body as it comes; one that is short, long or other than was signed ends in BadRequest."""
     digest = hashlib.sha256()
     left_bytes = upload.size_bytes

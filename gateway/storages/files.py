@@ -18,10 +18,20 @@ from pathlib import Path
 from providers.errors import InvalidKey
 from providers.keys import check_key
 
-__all__ = ["list_beneath", "open_beneath", "remove_beneath", "store_beneath", "version_of", "write_beneath"]
+__all__ = [
+    "PARTS_DIRECTORY",
+    "list_beneath",
+    "open_beneath",
+    "remove_beneath",
+    "store_beneath",
+    "version_of",
+    "write_beneath",
+]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")
+# In the root, and no name of a file: what has come of uploads that are still on their way.
+PARTS_DIRECTORY = ".parts"
 # What opening says where there is nothing that may be read. Any other error, such as too many open files or
 # a failing disk, is no word about the file.
 _NOTHING_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV})
@@ -67,12 +77,13 @@ def store_beneath(
     *,
     overwrite: bool = False,
     file_mode: int = 0o600,
-    directory_mode: int = 0o700,
+    directory_mode: int | None = 0o700,
 ) -> os.stat_result:
     """Write a file and return its status; until the last byte is on the disk, nothing has changed.
 
     Args:
         chunks: may raise, which leaves no file behind (new directories stay, since others may be using them).
+        directory_mode: of the directories that are made; None makes none.
 
     Raises:
         FileExistsError: the name is taken and ``overwrite`` is False.
@@ -120,8 +131,10 @@ def remove_beneath(root: str, key: str) -> None:
 
     Raises:
         FileNotFoundError: the root itself is not there: on a disk that is not mounted every file seems gone.
-        InvalidKey: the key breaks the grammar.
+        InvalidKey: the key breaks the grammar, or names a part of an upload.
     """
+    if check_key(key).partition("/")[0] == PARTS_DIRECTORY:
+        raise InvalidKey(f"key {key!r} names a part of an upload")
     try:
         with _parent(root, key) as (directory, name):
             os.unlink(name, dir_fd=directory)
@@ -145,7 +158,8 @@ def list_beneath(root: str, path: str) -> tuple[list[str], list[str]]:
     ):
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                directories.append(entry.name)
+                if path or entry.name != PARTS_DIRECTORY:
+                    directories.append(entry.name)
             elif entry.is_file(follow_symlinks=False) and not _TEMPORARY.fullmatch(entry.name):
                 files.append(entry.name)
     return directories, files
@@ -183,7 +197,7 @@ def _nothing_there(what: str) -> Iterator[None]:
 
 def _refuse_temporary(key: str) -> None:
     """What a killed writer left is half a file: it is never read, and nothing is stored under its name."""
-    if _TEMPORARY.fullmatch(check_key(key).rpartition("/")[2]):
+    if _TEMPORARY.fullmatch(check_key(key).rpartition("/")[2]) or key.partition("/")[0] == PARTS_DIRECTORY:
         raise InvalidKey(f"key {key!r} names a file that is being written")
 
 

@@ -23,6 +23,7 @@ from gateway.errors import ObjectExists
 from gateway.resources import alias_of
 from gateway.storages.base import PrivateStorageMixin, exact, exact_directory
 from gateway.storages.files import list_beneath, open_beneath, remove_beneath, write_beneath
+from gateway.storages.local_objects import LocalObjects
 from providers.errors import InvalidConfiguration
 from providers.local import MIN_SECRET_BYTES, LocalProvider, SecretKey
 
@@ -64,14 +65,14 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
             raise ImproperlyConfigured("location is empty; a private directory of its own")
         if unknown := set(own) - set(self.own_options):
             raise ImproperlyConfigured(f"unknown options {sorted(unknown)} for {type(self).__name__}")
-        self._file_mode = _mode("file_permissions_mode", file_permissions_mode, FILE_MODE)
-        self._directory_mode = _mode("directory_permissions_mode", directory_permissions_mode, DIRECTORY_MODE)
+        self.file_mode = _mode("file_permissions_mode", file_permissions_mode, FILE_MODE)
+        self.directory_mode = _mode("directory_permissions_mode", directory_permissions_mode, DIRECTORY_MODE)
         self._overwrite = allow_overwrite
         self._made: tuple[Any, LocalProvider] | None = None
         super().__init__(
             location=location,
-            file_permissions_mode=self._file_mode,
-            directory_permissions_mode=self._directory_mode,
+            file_permissions_mode=self.file_mode,
+            directory_permissions_mode=self.directory_mode,
             allow_overwrite=allow_overwrite,
             **own,
         )
@@ -79,6 +80,11 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     def configure(self, own: dict[str, Any]) -> None:
         secret_keys = own.get("secret_keys")
         self._secret_keys = None if secret_keys is None else _secrets(secret_keys)
+
+    @property
+    def objects(self) -> LocalObjects:
+        """The directory, as uploads look at it."""
+        return LocalObjects(self)
 
     @property
     def provider(self) -> LocalProvider:
@@ -131,8 +137,8 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
                 name,
                 _chunks(content),
                 overwrite=self._overwrite,
-                file_mode=self._file_mode,
-                directory_mode=self._directory_mode,
+                file_mode=self.file_mode,
+                directory_mode=self.directory_mode,
             )
         except FileExistsError as error:
             raise ObjectExists(f"the key {name!r} is taken; nothing was overwritten") from error

@@ -21,10 +21,12 @@ from django.utils.deconstruct import deconstructible
 from providers.disposition import clean_filename
 from providers.keys import check_key
 
-__all__ = ["MintedName", "hashed_key", "mint", "per_owner", "random_key", "random_segment", "safe_name"]
+__all__ = ["MintedName", "hashed_key", "mint", "per_owner", "random_key", "random_segment", "safe_name", "unnamed_key"]
 
 MAX_NAME_BYTES = 60
 _RANDOM_BITS = 128
+# What comes after the last dot may be most of a name, and keys stand in links and logs.
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 
 
 class MintedName(str):
@@ -87,6 +89,12 @@ def mint(name: str, max_length: int | None = None) -> str:
 def random_key(instance: Any, filename: str) -> str:
     """``upload_to``: ``uploads/<yyyy>/<mm>/<128 random bits>/<safe name>``."""
     return MintedName(f"{_dated('uploads')}/{random_segment()}/{safe_name(filename)}")
+
+
+def unnamed_key(filename: str) -> str:
+    """Return a key as :func:`random_key`, of which the file name gives the extension alone."""
+    extension = _EXTENSION.search(filename)
+    return random_key(None, f"file{extension[0].lower() if extension else ''}")
 
 
 def hashed_key(instance: Any, filename: str) -> str:

@@ -22,6 +22,7 @@ from storages.utils import lookup_env, setting
 
 from gateway.errors import ObjectExists
 from gateway.storages.base import PrivateStorageMixin, exact, seconds
+from gateway.storages.s3_objects import S3Objects
 from gateway.storages.s3_session import session_of_chain, session_of_keys
 from providers.aws_credentials import AWSCredentialChain
 from providers.credentials import AWSCredentials, StaticCredentials
@@ -115,6 +116,11 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
             endpoint_url=endpoint_url,
             addressing_style=self._addressing_style(endpoint_url),
         )
+
+    @property
+    def objects(self) -> S3Objects:
+        """The bucket, as uploads look at it."""
+        return S3Objects(self)
 
     @property
     def connection(self) -> Any:

@@ -28,6 +28,10 @@ REFUSED: list[tuple[str, Any, str]] = [
     *(("LINKS_PER_MINUTE", value, "a whole number from 1, or None") for value in (0, -1, 1.0, "1", True)),
     *((key, value, "a dotted path or an instance with decide()")
       for key in ("DEFAULT_POLICY",) for value in (None, "", 5, Everyone, lambda *_: True, ["a.b"])),
+    *(("UPLOAD_POLICY", value, "a dotted path or an instance") for value in (None, "", 5, Everyone)),
+    *(("MAX_DIRECT_UPLOAD_BYTES", value, "a whole number from 1 to 5368709120") for value in (0, 5 * 2**30 + 1, "1")),
+    *(("UPLOAD_PART_BYTES", value, "a whole number from 1 to 5368709120") for value in (0, 5 * 2**30 + 1, True)),
+    *(("UPLOAD_LIFETIME", value, "a whole number from 60 to 604800") for value in (59, WEEK + 1, None)),
     *((key, value, "a dict of")
       for key in ("POLICIES", "PATH_POLICIES")
       for value in (None, [], "a.b", {1: "a.b"}, {"": "a.b"}, {"x": None}, {"x": ""}, {"x": Everyone})),
@@ -63,6 +67,10 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("BATCH_LIMIT", 10_000, 10_000),
     ("WARN_UNPREFETCHED", 0, 0),
     ("MAX_UPLOAD_BYTES", 1, 1),
+    ("MAX_DIRECT_UPLOAD_BYTES", 5 * 2**30, 5 * 2**30),
+    ("UPLOAD_PART_BYTES", 1, 1),
+    ("UPLOAD_LIFETIME", 60, timedelta(seconds=60)),
+    ("UPLOAD_POLICY", "a.b", "a.b"),
     ("FAILED_LOGINS_PER_MINUTE", 0, 0),
     ("TRUSTED_PROXIES", 0, 0),
     ("TRUSTED_PROXIES", 10, 10),

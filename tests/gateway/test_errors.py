@@ -75,6 +75,8 @@ STATUSES = {
     "LeaseClosed": 500, "ContextLost": 500, "SyncOnly": 500, "InvalidRequest": 400, "TTLTooLong": 400,
     "InvalidReference": 400, "BatchTooLarge": 413, "BodyTooLarge": 413, "UnsupportedMediaType": 415,
     "NotFound": 404, "MethodNotAllowed": 405, "KeyNotMinted": 400, "ObjectExists": 409,
+    "TypeNotAllowed": 400, "UploadConflict": 409, "NotUploaded": 409, "UploadFinished": 409, "IdempotencyConflict": 409,
+    "UploadOver": 410, "UploadRejected": 422, "SizeMismatch": 422, "TypeMismatch": 422, "ChecksumMismatch": 422,
     "TooManyRequests": 429, "Unavailable": 503,
     "AuditUnavailable": 503, "DatabaseUnavailable": 503, "TakenBack": 503, "StorageUnavailable": 503, "UnsafeLink": 503,
 }  # fmt: skip

@@ -7,7 +7,7 @@ from django.core.files.storage import Storage, storages
 from django.db import models
 
 from gateway.fields import PrivateFileField, PrivateImageField
-from gateway.policies import Delete, Download, Owner, Share, Update
+from gateway.policies import Delete, Download, Owner, Share, Update, Upload, UploadPart
 from gateway.storages.minting import hashed_key, per_owner
 
 
@@ -36,6 +36,19 @@ class Minutes(models.Model):
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE)
     file = PrivateFileField(policy=Owner("project__members"))
+
+
+class Scan(models.Model):
+    """Takes uploads of its owner's: a PDF or an image, and the one before goes."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    file = PrivateFileField(
+        policy=Owner("owner", operations=(Download, Upload, UploadPart)),
+        delete_objects=True,
+        blank=True,
+        max_bytes=1000,
+        content_types=("application/pdf", "image/png"),
+    )
 
 
 class Photo(models.Model):

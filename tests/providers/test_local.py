@@ -69,12 +69,15 @@ def follow(
 
 DOWNLOAD = Download("a/b-c_d.txt", filename="report 1.pdf", content_type="application/pdf", link_id="l1")
 UPLOAD = Upload("up/new.bin", content_type="image/png", size_bytes=7, checksum=Checksum("sha256", bytes(32)))
-LINKS: dict[str, Download | Upload] = {
+PART = UploadPart("up/new.bin", upload_id="0f+/=", number=3, size_bytes=7, checksum=Checksum("sha256", bytes(32)))
+LINKS: dict[str, Download | Upload | UploadPart] = {
     "bare-download": Download("a"),
     "head": replace(DOWNLOAD, method="HEAD"),
     "download-with-everything": replace(DOWNLOAD, disposition="inline", version="v+/=%&"),
     "upload": UPLOAD,
     "upload-without-checksum": replace(UPLOAD, checksum=None, overwrite=True),
+    "part": PART,
+    "part-without-checksum": replace(PART, checksum=None),
 }
 
 # --- what is signed is verified ----------------------------------------------------------------------------
@@ -132,6 +135,18 @@ def test_an_upload_tells_the_client_what_to_send(upload: Upload, headers: Mappin
     assert provider().sign(upload, ttl=TTL, now=NOW).headers == headers
 
 
+def test_a_part_tells_the_client_its_digest_and_no_type() -> None:
+    digest = "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"
+    assert provider().sign(PART, ttl=TTL, now=NOW).headers == {"Content-Digest": digest}
+    assert provider().sign(replace(PART, checksum=None), ttl=TTL, now=NOW).headers == {}
+
+
+@pytest.mark.parametrize("name", ["part", "part-without-checksum"])
+def test_a_part_is_verified_as_the_part_it_was_signed_for(name: str) -> None:
+    signed = provider().sign(LINKS[name], ttl=TTL, now=NOW)
+    assert (signed.method, follow(signed).operation) == ("PUT", LINKS[name])
+
+
 def test_a_download_needs_no_header_and_no_field() -> None:
     signed = provider().sign(DOWNLOAD, ttl=TTL, now=NOW)
     assert signed.headers == {}
@@ -142,7 +157,6 @@ def test_a_download_needs_no_header_and_no_field() -> None:
     "operation",
     [
         pytest.param(UploadForm("a", content_type="image/png", min_bytes=0, max_bytes=1), id="form"),
-        pytest.param(UploadPart("a", upload_id="x", number=1, size_bytes=1), id="part"),
         *(
             pytest.param(replace(UPLOAD, checksum=Checksum(name, bytes(size))), id=name)  # type: ignore[arg-type]
             for name, size in examples.DIGEST_BYTES.items()
@@ -192,7 +206,7 @@ def test_lifetimes_out_of_bounds(seconds: int) -> None:
 
 
 @pytest.mark.parametrize("operation", LINKS.values(), ids=LINKS)
-def test_no_one_bit_mutant_of_a_link_is_accepted(operation: Download | Upload) -> None:
+def test_no_one_bit_mutant_of_a_link_is_accepted(operation: Download | Upload | UploadPart) -> None:
     signed = provider().sign(operation, ttl=TTL, now=NOW)
     assert follow(signed).operation
     tried = 0
@@ -221,7 +235,7 @@ def test_of_an_encoded_key_only_the_case_of_a_hexadecimal_digit_is_free() -> Non
 
 
 @pytest.mark.parametrize("operation", LINKS.values(), ids=LINKS)
-def test_parameters_cannot_be_dropped_doubled_reordered_or_added(operation: Download | Upload) -> None:
+def test_parameters_cannot_be_dropped_doubled_reordered_or_added(operation: Download | Upload | UploadPart) -> None:
     signed = provider().sign(operation, ttl=TTL, now=NOW)
     base, _, query = signed.url.partition("?")
     pairs = query.split("&")
@@ -472,6 +486,7 @@ ISSUED = int(NOW.timestamp())
 EXPIRES = ISSUED + 300
 WINDOW = f"expires={EXPIRES}&issued={ISSUED}"
 PUT = f"{WINDOW}&content-length=7&content-type=image%2Fpng&overwrite=no"
+PARTS = f"{WINDOW}&content-length=7&part-number=3&upload=u1"
 FULL_WIDTH = quote("".join(chr(ord(digit) + 0xFEE0) for digit in str(EXPIRES)))
 ARABIC = quote("".join(chr(ord(digit) - 0x30 + 0x660) for digit in str(EXPIRES)))
 
@@ -583,6 +598,17 @@ BAD_INSIDE: dict[str, tuple[str, dict[str, str]]] = {
         validly_signed(f"{PUT}&filename=a", method="PUT"),
     ),
     "upload-to-a-directory": ("malformed", validly_signed(PUT, method="PUT", key="a/")),
+    "part-with-a-type": (
+        "unknown parameter",
+        validly_signed(f"{PARTS}&content-type=image%2Fpng", method="PUT"),
+    ),
+    "part-that-overwrites": ("unknown parameter", validly_signed(f"{PARTS}&overwrite=yes", method="PUT")),
+    "part-without-number": ("malformed", validly_signed(PARTS.replace("&part-number=3", ""), method="PUT")),
+    "part-zero": ("malformed", validly_signed(PARTS.replace("=3", "=0"), method="PUT")),
+    "part-beyond-the-last": ("malformed", validly_signed(PARTS.replace("=3", "=10001"), method="PUT")),
+    "part-of-no-upload": ("malformed", validly_signed(PARTS.replace("upload=u1", "upload="), method="PUT")),
+    "part-of-nothing": ("malformed", validly_signed(PARTS.replace("=7", "=0"), method="PUT")),
+    "part-to-be-read": ("unknown parameter", validly_signed(PARTS)),
 }
 
 
@@ -590,6 +616,9 @@ def test_what_the_table_starts_from_is_accepted() -> None:
     assert provider().verify(**validly_signed(WINDOW), now=NOW).operation == Download("a")
     assert provider().verify(**validly_signed(PUT, method="PUT"), now=NOW).operation == Upload(
         "a", content_type="image/png", size_bytes=7
+    )
+    assert provider().verify(**validly_signed(PARTS, method="PUT"), now=NOW).operation == UploadPart(
+        "a", upload_id="u1", number=3, size_bytes=7
     )
     digest = f"{PUT}&sha256={'ab' * 32}"
     checksum = Checksum("sha256", b"\xab" * 32)

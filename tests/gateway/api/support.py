@@ -20,7 +20,7 @@ from gateway.api.mount import build_api
 from gateway.models import ApiToken, File, Issuance
 from tests.gateway.api.schema import conforms
 
-SCOPES = ("Download", "Upload", "Update", "Delete", "Share")
+SCOPES = ("Download", "Upload", "UploadPart", "Update", "Delete", "Share")
 CSRF = "c" * 32
 NOBODYS = "11111111-1111-4111-8111-111111111111"  # the form of a file's id, and of no file
 PROBLEM_FIELDS = {"type", "title", "status", "code", "detail"}
@@ -78,6 +78,7 @@ def check_contract(method: str, path: str, response: Any) -> None:
 def _is_documented(method: str, path: str, response: Any) -> None:
     document = openapi()
     template = re.sub(r"^(/api/v1/files/)[^/]+$", r"\1{file_id}", path)
+    template = re.sub(r"^(/api/v1/uploads/)[^/]+", r"\1{upload_id}", template)
     answers = document["paths"][template][method.lower()]["responses"]
     assert str(response.status_code) in answers, f"{method} {template} answers {response.status_code}"
     schema = answers[str(response.status_code)]["content"][response["Content-Type"]]["schema"]

@@ -108,7 +108,7 @@ def test_a_stored_file_is_private_to_the_service(stack: str, private_root: Path)
 def test_an_option_of_the_storage_says_other_modes(
     stack: str, private_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storages["private"], "_file_mode", 0o640)
+    monkeypatch.setattr(storages["private"], "file_mode", 0o640)
     assert put(stack).status == 201
     assert (private_root / KEY).stat().st_mode & 0o777 == 0o640
 

@@ -1,0 +1,106 @@
+"""What uploads need to know of a bucket and do in it, said once for every store.
+
+Each store has a file of its own that does it through its SDK. Must not decide, sign, or know a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+__all__ = ["ListedObject", "ObjectStore", "ReceivedPart", "StoredObject", "UnfinishedUpload"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """What a store says of an object.
+
+    Attributes:
+        content_type: as it is stored; None where the store keeps none.
+        etag: changes with the bytes; without quotes.
+        version: the store's version or generation, by which a link can be bound to these bytes; empty for none.
+        sha256: of the whole object, where the store itself has counted it.
+    """
+
+    size_bytes: int
+    content_type: str | None
+    etag: str
+    version: str = ""
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedPart:
+    """A part that the store has."""
+
+    number: int
+    size_bytes: int
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedObject:
+    """One line of a listing; ``name`` is what a row would hold."""
+
+    name: str
+    size_bytes: int
+    etag: str
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedUpload:
+    """A part-wise upload that was neither completed nor aborted."""
+
+    name: str
+    upload_id: str
+    began_at: datetime
+
+
+class ObjectStore(Protocol):
+    """One bucket, by the names that rows hold. Errors of the SDK pass; the caller knows none of them."""
+
+    least_part_bytes: int
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Return what the store says of an object; None where there is none."""
+        ...
+
+    def read(self, name: str, stored: StoredObject, *, first_bytes: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes of an object that was looked at, or its first ones.
+
+        Raises:
+            FileNotFoundError: there is none, or it is another one by now.
+        """
+        ...
+
+    def begin_parts(self, name: str, content_type: str) -> str:
+        """Begin a part-wise upload and return the store's id of it."""
+        ...
+
+    def parts(self, name: str, upload_id: str) -> list[ReceivedPart] | None:
+        """Return the parts that have come, by number; None where the upload is over or was none."""
+        ...
+
+    def complete_parts(self, name: str, upload_id: str, parts: Sequence[ReceivedPart]) -> None:
+        """Make the object of its parts, unless the name is taken.
+
+        Raises:
+            FileNotFoundError: the upload is over, or a part is missing.
+            FileExistsError: the name is taken.
+        """
+        ...
+
+    def abort_parts(self, name: str, upload_id: str) -> None:
+        """Give a part-wise upload up; one that is over is no error."""
+        ...
+
+    def objects(self) -> Iterator[ListedObject]:
+        """Yield every object below the storage's location."""
+        ...
+
+    def unfinished(self) -> Iterator[UnfinishedUpload]:
+        """Yield every part-wise upload below the storage's location; a name may be unknown and so empty."""
+        ...

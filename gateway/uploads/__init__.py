@@ -1,0 +1,35 @@
+"""Uploads straight to the store: decided first, bound by a signature, verified before anybody can read them.
+
+Callers use these names. Must not sign: every link is issued by the door.
+"""
+
+from __future__ import annotations
+
+from gateway.uploads.finalizing import Finalized, finalize
+from gateway.uploads.sessions import (
+    Begun,
+    Guarantees,
+    PartWanted,
+    Received,
+    Wanted,
+    abort,
+    begin,
+    look,
+    part_count,
+    sign_parts,
+)
+
+__all__ = [
+    "Begun",
+    "Finalized",
+    "Guarantees",
+    "PartWanted",
+    "Received",
+    "Wanted",
+    "abort",
+    "begin",
+    "finalize",
+    "look",
+    "part_count",
+    "sign_parts",
+]
