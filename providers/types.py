@@ -219,8 +219,7 @@ class UploadPart:
         _check_number("number", self.number, 1, MAX_PART_NUMBER)
         _check_number("size_bytes", self.size_bytes, 1, MAX_SINGLE_UPLOAD_BYTES)
         _check_checksum(self.checksum)
-        if self.stamp is not None:
-            _check_stamp(self.stamp)
+        _check_stamp(self.stamp)
 
 
 Operation: TypeAlias = Download | Upload | UploadForm | UploadPart

@@ -77,6 +77,7 @@ LINKS: dict[str, Download | Upload | UploadPart] = {
     "upload": UPLOAD,
     "upload-without-checksum": replace(UPLOAD, checksum=None, overwrite=True),
     "part": PART,
+    "part-with-a-stamp": replace(PART, stamp="s1_a-b"),
     "part-without-checksum": replace(PART, checksum=None),
 }
 
