@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import logging
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -58,6 +58,7 @@ from providers.types import Download, Provider, SignedURL, Upload, UploadForm, U
 __all__ = [
     "IssuedURL",
     "LinkText",
+    "Permit",
     "Refusal",
     "aauthorize",
     "aissue",
@@ -73,6 +74,7 @@ __all__ = [
     "issue_once",
     "issued_before",
     "may_be_named",
+    "permit",
     "policy_for",
     "prefetch",
     "probe",
@@ -103,12 +105,27 @@ class IssuedURL(SignedURL):
     limited_by: str = ""
     filename: str | None = None
     content_type: str | None = None
+    content_disposition: str | None = None
     size_bytes: int | None = None
 
     @property
     def text(self) -> LinkText:
         """The URL as text that does not show its signature by accident."""
         return LinkText(self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """A yes to one download that the gateway carries out itself.
+
+    Attributes:
+        download: all of it: the key in the store, type, disposition, version.
+        size_bytes: as the row says; None where it does not.
+    """
+
+    resource: Resource
+    download: Download
+    size_bytes: int | None
 
 
 class LinkText(str):
@@ -192,6 +209,28 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
     if ask.refusal is not None:
         raise ask.refusal.error
     return Allow(ask.limits, ask.policy)
+
+
+def permit(principal: Principal, resource: Resource, operation: AskedFor = Download) -> Permit:
+    """Decide about a download that is served here and now, and record it as allowed; nothing is signed.
+
+    Raises:
+        AccessDenied: no.
+        StorageUnavailable: there is no such storage, or it is not one of ours.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
+    """
+    ask = _Ask(resource, operation, _kind_of(operation))
+    if ask.kind is not Download:
+        raise TypeError(f"{ask.kind.__name__} is not served; Download")
+    _check_asked([ask])
+    now = datetime.now(UTC)
+    read = _decide(principal, [ask])
+    if ask.refusal is None:
+        _prepare(principal, ask, None, now)
+    _record(principal, [ask], now, Issuance.Decision.ALLOWED, read)
+    if ask.refusal is not None:
+        raise ask.refusal.error
+    return Permit(resource=ask.resource, download=ask.operation, size_bytes=facts_of(ask.resource).size_bytes)
 
 
 def allowed(principal: Principal, resources: Sequence[Resource], operation: AskedFor = Download) -> list[bool]:
@@ -666,27 +705,9 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
     stamps = {who: epochs.stamp_of(who, tenant_name(principal), read) for who in (principal, None)}
     groups: dict[tuple[str, type, int, datetime | None], list[_Ask]] = {}
     for ask in asks:
-        alias = ask.resource.storage_alias
-        try:
-            with _signing(alias):
-                storage = private_storage(alias)
-                _set_lifetime(ask, principal, storage, ttl, now)
-                ask.operation = _complete(ask, storage)
-                if getattr(storage, "links_end_at_once", False):
-                    ask.operation = _stamped(ask, stamps[None if _is_anybodys(ask) else principal])
-                if ask.window is not None:
-                    cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
-                    ask.operation = ask.window.stable(ask.operation, ask.seconds, cacheable=cacheable)
-                    ask.link_id = ask.operation.link_id
-        except (AccessDenied, StorageUnavailable, TTLTooLong) as error:
-            ask.refuse(getattr(error, "reason", "") or str(error), error)
-            continue
-        except InvalidInput as error:
-            # The caller's own part was checked before: this is of the row, or of the storage's location.
-            logger.error("%s cannot be signed: %s", ascii(ask.resource.id), error)
-            ask.refuse("what the row says of the object cannot be signed")
-            continue
-        groups.setdefault((alias, ask.kind, ask.seconds, ask.signed_at), []).append(ask)
+        _prepare(principal, ask, ttl, now, stamps)
+        if ask.refusal is None:
+            groups.setdefault((ask.resource.storage_alias, ask.kind, ask.seconds, ask.signed_at), []).append(ask)
     for (alias, kind, seconds, signed_at), group in groups.items():
         try:
             _sign_group(alias, kind, timedelta(seconds=seconds), group, signed_at or now)
@@ -697,6 +718,34 @@ def _sign(principal: Principal, asks: Sequence[_Ask], ttl: timedelta | None, now
         except InvalidInput as error:
             for ask in group:
                 ask.refuse(str(error), InvalidRequest(str(error)))
+
+
+def _prepare(
+    principal: Principal,
+    ask: _Ask,
+    ttl: timedelta | None,
+    now: datetime,
+    stamps: Mapping[Principal | None, str] | None = None,
+) -> None:
+    """Give an allowed operation its lifetime and all that the caller does not decide, or refuse it."""
+    alias = ask.resource.storage_alias
+    try:
+        with _signing(alias):
+            storage = private_storage(alias)
+            _set_lifetime(ask, principal, storage, ttl, now)
+            ask.operation = _complete(ask, storage)
+            if stamps is not None and getattr(storage, "links_end_at_once", False):
+                ask.operation = _stamped(ask, stamps[None if _is_anybodys(ask) else principal])
+            if ask.window is not None:
+                cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
+                ask.operation = ask.window.stable(ask.operation, ask.seconds, cacheable=cacheable)
+                ask.link_id = ask.operation.link_id
+    except (AccessDenied, StorageUnavailable, TTLTooLong) as error:
+        ask.refuse(getattr(error, "reason", "") or str(error), error)
+    except InvalidInput as error:
+        # The caller's own part was checked before: this is of the row, or of the storage's location.
+        logger.error("%s cannot be signed: %s", ascii(ask.resource.id), error)
+        ask.refuse("what the row says of the object cannot be signed")
 
 
 def _sign_group(alias: str, kind: type, ttl: timedelta, asks: Sequence[_Ask], now: datetime) -> None:
@@ -741,6 +790,7 @@ def _issued(ask: _Ask, signed: SignedURL) -> IssuedURL:
         limited_by=ask.limited_by,
         filename=download.filename if download else facts.filename,
         content_type=download.content_type if download else facts.content_type,
+        content_disposition=download.content_disposition if download else None,
         size_bytes=facts.size_bytes,
     )
 

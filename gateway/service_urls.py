@@ -8,7 +8,7 @@ from gateway.api.health import healthz, readyz
 from gateway.api.mount import api_urls
 from gateway.api.page import log_in, log_out, page
 from gateway.delivery.local import data_plane
-from gateway.delivery.redirect import permalink
+from gateway.delivery.permalink import permalink
 
 # As gateway.urls, in the same namespace, so that everything is reversed alike.
 _gateway = [

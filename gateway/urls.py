@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from django.urls import URLPattern, URLResolver, path
 
 from gateway.delivery.local import data_plane
-from gateway.delivery.redirect import permalink
+from gateway.delivery.permalink import permalink
 
 app_name = "presign_gateway"
 

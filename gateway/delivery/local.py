@@ -7,26 +7,22 @@ authority there is, so no session and no cookie is touched; only whether it was 
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import ExitStack
 from datetime import UTC, datetime
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, InterfaceError, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 
-from gateway.delivery.conditional import Validators, precondition, range_fits
-from gateway.delivery.ranges import byte_range
+from gateway.delivery.files import serve_file
 from gateway.delivery.receiving import receive
-from gateway.delivery.responses import EVERYWHERE, SANDBOX, FileBytesResponse, FileHeadersResponse, words
+from gateway.delivery.responses import words
 from gateway.epochs import is_void
 from gateway.errors import StorageUnavailable, Unavailable
 from gateway.resources import private_storage
-from gateway.storages.files import open_beneath
 from gateway.storages.filesystem import PrivateFileSystemStorage
-from providers.errors import InvalidKey, LinkRefused, ProviderError
+from providers.errors import LinkRefused, ProviderError
 from providers.local import VerifiedLink
 from providers.types import Download
 
@@ -35,16 +31,10 @@ __all__ = ["data_plane"]
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "PUT")
-UNKNOWN_TYPE = "application/octet-stream"
-
-# The browsers' own viewer is a page with a plug-in and inline styles, and no sandbox lets a plug-in in. A PDF
-# is no HTML, and nosniff keeps it so: it has no use for more than these (https://crbug.com/271452).
-_PDF = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'"
-# Opened by itself, a film is a page made by the browser, which loads the film a second time.
-_MEDIA = f"{SANDBOX}; media-src 'self'"
 
 
 @csrf_exempt
+@login_not_required
 def data_plane(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
     """Serve, or take, the one object that the request's link is for.
 
@@ -70,7 +60,9 @@ def data_plane(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
         return words(request, 503, "Try again later.", {"Retry-After": str(Unavailable.retry_after_seconds)})
     try:
         if isinstance(link.operation, Download):
-            response = _serve(request, storage, link.operation, now, link.expires_at)
+            # No copy outlives the link: not even in the cache of the one who held it.
+            left_seconds = max(0, int((link.expires_at - now).total_seconds()))
+            response = serve_file(request, storage, link.operation, cache_control=f"private, max-age={left_seconds}")
         else:
             response = receive(request, storage, link.operation)
     except OSError as error:
@@ -101,70 +93,3 @@ def _genuine(
     except (StorageUnavailable, ProviderError):
         logger.info("refused a link of %s, which serves none", ascii(alias))
     return None
-
-
-def _serve(
-    request: HttpRequest,
-    storage: PrivateFileSystemStorage,
-    download: Download,
-    now: datetime,
-    expires_at: datetime,
-) -> HttpResponseBase:
-    try:
-        descriptor = open_beneath(str(storage.location), download.key)
-    except (FileNotFoundError, InvalidKey):
-        return words(request, 404, "There is no such file.")
-    with ExitStack() as unless_served:
-        unless_served.callback(os.close, descriptor)
-        status = os.fstat(descriptor)
-        current = Validators.of(status, now=int(now.timestamp()))
-        if download.version not in (None, current.version):
-            return words(request, 404, "There is no such file.")
-        headers = _headers(download, current, now, expires_at)
-        match precondition(request.headers, current, reading=True):
-            case 412:
-                return words(request, 412, "The file is another one by now.")
-            case 304:
-                return FileHeadersResponse(request, status=304, headers=headers)
-        headers |= {
-            "Accept-Ranges": "bytes",
-            "Content-Length": str(status.st_size),
-            "Content-Type": download.content_type or UNKNOWN_TYPE,
-        }
-        if download.content_disposition is not None:
-            headers["Content-Disposition"] = download.content_disposition
-        if request.method == "HEAD":
-            # Ranges are defined for GET alone: https://www.rfc-editor.org/rfc/rfc9110#section-14.2
-            return FileHeadersResponse(request, headers=headers)
-        span = None
-        if range_fits(request.headers, current, now=int(now.timestamp())):
-            span = byte_range(request.headers.get("Range", ""), status.st_size)
-        if span is not None and not span:
-            content_range = {"Content-Range": f"bytes */{status.st_size}"}
-            return words(request, 416, "The file has no such bytes.", content_range)
-        code = 200
-        if span is not None:
-            code = 206
-            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{status.st_size}"
-            headers["Content-Length"] = str(len(span))
-        unless_served.pop_all()
-        return FileBytesResponse(
-            request, descriptor, range(status.st_size) if span is None else span, status=code, headers=headers
-        )
-
-
-def _headers(download: Download, current: Validators, now: datetime, expires_at: datetime) -> dict[str, str]:
-    """Return what a full, a partial and a 304 answer have in common."""
-    return EVERYWHERE | {
-        "ETag": current.etag,
-        "Last-Modified": http_date(current.modified_at),
-        # No copy outlives the link: not even in the cache of the one who held it.
-        "Cache-Control": f"private, max-age={max(0, int((expires_at - now).total_seconds()))}",
-        "Content-Security-Policy": _content_security_policy(download.content_type or UNKNOWN_TYPE),
-    }
-
-
-def _content_security_policy(content_type: str) -> str:
-    if content_type == "application/pdf":
-        return _PDF
-    return _MEDIA if content_type.startswith(("audio/", "video/")) else SANDBOX

@@ -1,160 +1,37 @@
-"""The permalink: an address that may be kept anywhere, because it decides anew whenever it is followed.
+"""Answers with a redirect to a link; and, where only headers are asked for, with what a link would say.
 
-Must not lead anywhere but to the link that the door issued, and must not tell a stranger what there is.
+Must not lead anywhere but to the link that the door issued.
 """
 
 from __future__ import annotations
 
-import logging
 from functools import partial
-from typing import Any
 
-from django.contrib.auth.views import redirect_to_login
-from django.db import connections
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import get_resolver, get_urlconf
-from django.utils.encoding import escape_uri_path
 
 from gateway import links
-from gateway.authentication import authenticate
+from gateway.delivery.files import described
 from gateway.delivery.responses import BodilessResponse
-from gateway.errors import AccessDenied, DatabaseUnavailable, InvalidReference, NotAuthenticated, Unavailable
-from gateway.policies import DATABASE_DOWN
 from gateway.principals import Principal
-from gateway.resources import Resource, facts_of, parse_reference, private_storage, resolved, rows_of
-from providers.disposition import Disposition, content_disposition
+from gateway.resources import Resource
 from providers.types import Download
 
-__all__ = ["permalink"]
-
-logger = logging.getLogger(__name__)
-
-METHODS = ("GET", "HEAD")
-_TEXT = "text/plain; charset=utf-8"
+__all__ = ["redirect"]
 
 
-def permalink(request: HttpRequest, reference: str) -> HttpResponseBase:
-    """Redirect whoever may have the object to a presigned link; answer HEAD with what is known of it.
+def redirect(request: HttpRequest, principal: Principal, resource: Resource) -> HttpResponseBase:
+    """Answer GET with a redirect, HEAD with what is known of the object; for HEAD no link is made.
 
-    Without a valid identity the answer is the log-in page, or 401 to what is no browser, whatever is asked for.
-    With one, everything that is not a link is the same 404.
+    Raises:
+        AccessDenied: no; and all that :func:`gateway.links.issue` raises.
     """
-    if request.method not in METHODS:
-        response: HttpResponseBase = HttpResponse(status=405, headers={"Allow": ", ".join(METHODS)})
-    else:
-        try:
-            response = _answer(request, reference)
-        except (AccessDenied, InvalidReference):
-            response = _not_found(request)
-        except NotAuthenticated:
-            response = _who_are_you(request)
-        except Unavailable as error:
-            response = _unavailable(type(error))
-        except DATABASE_DOWN as error:
-            logger.error("the database cannot be reached: %s", type(error).__name__)
-            response = _unavailable(DatabaseUnavailable)
-    response["Cache-Control"] = "no-store, private"
-    response["Referrer-Policy"] = "no-referrer"
-    return response
-
-
-# ATOMIC_REQUESTS would open a transaction before the view runs, which then could not answer 503 without one.
-permalink._non_atomic_requests = set(connections)  # type: ignore[attr-defined]
-
-
-def _answer(request: HttpRequest, reference: str) -> HttpResponseBase:
-    if _is_sent_by_another_site(request):
-        raise AccessDenied("a cross-site request that is no navigation")
-    principal = authenticate(request)
-    if request.META.get("QUERY_STRING"):
-        # There is nothing to choose here, and what is not understood is not ignored.
-        raise AccessDenied("a permalink has no parameters")
-    resource = parse_reference(reference)
-    if resource is None or not links.may_be_named(resource):
-        raise AccessDenied("the reference names nothing that a client may name")
     if request.method == "HEAD":
-        return _metadata(request, principal, resource)
+        permit = links.permit(principal, resource, partial(Download, method="HEAD"))
+        headers = described(permit.download) | {"X-Content-Type-Options": "nosniff"}
+        if permit.size_bytes is not None:
+            headers["Content-Length"] = str(permit.size_bytes)
+        return BodilessResponse(request, headers=headers)
     link = links.issue(principal, resource)
     # 302: the next time, the answer may be another one.
     return HttpResponse(status=302, headers={"Location": link.url})
-
-
-def _is_sent_by_another_site(request: HttpRequest) -> bool:
-    """Tell whether a page of another site uses the visitor's cookies to load a file into itself.
-
-    Following a link to a file is a navigation of the whole window, and stays possible; images, frames and
-    fetches of strangers are not. Browsers of 2023 and later say which it is, on https and loopback; a page
-    cannot change what they say. A client that says nothing is an older browser, or none at all: it brings its
-    own credentials, or the cookie that SameSite=Lax kept from other sites' images already.
-
-    Source: https://www.w3.org/TR/fetch-metadata/
-    """
-    if request.headers.get("Sec-Fetch-Site") != "cross-site":
-        return False
-    mode, destination = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest", "document")
-    return mode != "navigate" or destination != "document"
-
-
-def _who_are_you(request: HttpRequest) -> HttpResponseBase:
-    if _is_browser(request):
-        # The path alone comes back as ``next``, spelt as it was asked for.
-        return redirect_to_login(escape_uri_path(request.path))
-    return HttpResponse(
-        f"{NotAuthenticated.title}\n",
-        status=NotAuthenticated.status,
-        content_type=_TEXT,
-        headers={"WWW-Authenticate": "Bearer"},
-    )
-
-
-def _is_browser(request: HttpRequest) -> bool:
-    """Tell whether somebody sits there who could log in: it asks for HTML by name, and has no token to show."""
-    asks_for_html = any(
-        (accepted.main_type, accepted.sub_type) == ("text", "html") for accepted in request.accepted_types
-    )
-    navigates = request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
-    return asks_for_html and navigates and "Authorization" not in request.headers
-
-
-def _metadata(request: HttpRequest, principal: Principal, resource: Resource) -> HttpResponseBase:
-    """Decide as for a link, record it as allowed, and say what a link would answer with; none is made."""
-    allow = links.authorize(principal, resource, partial(Download, method="HEAD"))
-    row = rows_of([resource]).first()
-    found = None if row is None else resolved(resource, row)
-    if found is None:
-        raise AccessDenied("the row went away while it was asked for", resource)
-    facts = facts_of(found)
-    content_type = facts.content_type or links.UNKNOWN_TYPE
-    disposition: Disposition = "inline"
-    if content_type.partition(";")[0] not in private_storage(found.storage_alias).inline_types:
-        content_type, disposition = links.UNKNOWN_TYPE, "attachment"
-    allowed = allow.limits.dispositions
-    if allowed is not None and disposition not in allowed:
-        if "attachment" not in allowed:
-            raise AccessDenied("the policy allows no disposition that this type may have", resource)
-        disposition = "attachment"
-    headers = {
-        "Content-Type": content_type,
-        "Content-Disposition": content_disposition(disposition, facts.filename),
-        "X-Content-Type-Options": "nosniff",
-    }
-    if facts.size_bytes is not None:
-        headers["Content-Length"] = str(facts.size_bytes)
-    return BodilessResponse(request, headers=headers)
-
-
-def _not_found(request: HttpRequest) -> HttpResponseBase:
-    """Answer as the host does where there is nothing; raised instead, the error would end the request's lease."""
-    handler: Any = get_resolver(get_urlconf()).resolve_error_handler(404)
-    response: HttpResponseBase = handler(request, exception=Http404(AccessDenied.title))
-    return response
-
-
-def _unavailable(error: type[Unavailable]) -> HttpResponseBase:
-    return HttpResponse(
-        f"{error.title}\n",
-        status=error.status,
-        content_type=_TEXT,
-        headers={"Retry-After": str(error.retry_after_seconds)},
-    )

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, Protocol
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -21,8 +21,11 @@ __all__ = [
     "NO_STORE",
     "SANDBOX",
     "BodilessResponse",
+    "Body",
     "FileBytesResponse",
     "FileHeadersResponse",
+    "HandedOverResponse",
+    "StreamedResponse",
     "TextResponse",
     "TruncatedFile",
     "words",
@@ -96,20 +99,34 @@ class FileHeadersResponse(_NoCookies, BodilessResponse):
     """All of a file but its bytes, in answer to HEAD and to a client that has them already."""
 
 
-class FileBytesResponse(_NoCookies, StreamingHttpResponse):
-    """Some or all of a file, read as the client takes it, in chunks of 64 KiB.
+class HandedOverResponse(_NoCookies, BodilessResponse):
+    """A word to the server in front about what it is to send in place of this answer."""
+
+
+class Body(Protocol):
+    """Bytes that are read when they are sent, by one thread, and given up by any."""
+
+    def read(self) -> bytes:
+        """Return the next 64 KiB at most; nothing at the end.
+
+        Raises:
+            TruncatedFile: the end came too early.
+        """
+
+    def close(self) -> None: ...
+
+
+class StreamedResponse(_NoCookies, StreamingHttpResponse):
+    """A body that is read as the client takes it.
 
     Args:
-        descriptor: of a regular file; closed with the response, however that ends.
-        span: the bytes to send.
+        body: closed with the response, however that ends.
     """
 
-    def __init__(
-        self, request: HttpRequest, descriptor: int, span: range, *, status: int, headers: dict[str, str]
-    ) -> None:
-        self._file = _OpenFile(descriptor, span)
+    def __init__(self, request: HttpRequest, body: Body, *, status: int, headers: dict[str, str]) -> None:
+        self._body = body
         # An iterator of the other kind would be read to its end, and held, before the first byte is sent.
-        chunks: Any = _read_async(self._file) if isinstance(request, ASGIRequest) else _read(self._file)
+        chunks: Any = _read_async(body) if isinstance(request, ASGIRequest) else _read(body)
         super().__init__(chunks, status=status, headers=headers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -118,11 +135,25 @@ class FileBytesResponse(_NoCookies, StreamingHttpResponse):
                 yield chunk
         finally:
             # Where the body or the server's send() raises, Django's ASGI handler closes no response.
-            self._file.close()
+            self._body.close()
 
     def close(self) -> None:
-        self._file.close()
+        self._body.close()
         super().close()
+
+
+class FileBytesResponse(StreamedResponse):
+    """Some or all of a file.
+
+    Args:
+        descriptor: of a regular file; closed with the response.
+        span: the bytes to send.
+    """
+
+    def __init__(
+        self, request: HttpRequest, descriptor: int, span: range, *, status: int, headers: dict[str, str]
+    ) -> None:
+        super().__init__(request, _OpenFile(descriptor, span), status=status, headers=headers)
 
 
 def words(request: HttpRequest, status: int, text: str, headers: dict[str, str] | None = None) -> TextResponse:
@@ -162,13 +193,13 @@ class _OpenFile:
         self._file.close()
 
 
-def _read(file: _OpenFile) -> Iterator[bytes]:
-    while chunk := file.read():
+def _read(body: Body) -> Iterator[bytes]:
+    while chunk := body.read():
         yield chunk
 
 
-async def _read_async(file: _OpenFile) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(file.read):
+async def _read_async(body: Body) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(body.read):
         yield chunk
 
 

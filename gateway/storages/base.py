@@ -65,6 +65,8 @@ class PrivateStorageMixin:
         on_short_credentials: ``clamp`` shortens a link to the end of its credential, ``refuse`` issues none.
         url_window: seconds for which the same download has the same URL, so that browsers can cache it; at most
             half the lifetime of the storage's links.
+        delivery: what a permalink does: ``redirect`` to a link, ``stream`` the bytes, or hand them over to the web
+            server in front by ``x_accel`` (nginx) or, from a directory, ``x_sendfile`` (Apache, lighttpd).
 
     Raises:
         ImproperlyConfigured: a value is out of bounds.
@@ -80,7 +82,9 @@ class PrivateStorageMixin:
         "inline_types",
         "on_short_credentials",
         "url_window",
+        "delivery",
     )
+    deliveries: ClassVar[tuple[str, ...]] = ("redirect", "stream", "x_accel")
 
     def __init__(self, **options: Any) -> None:
         own = {name: options.pop(name) for name in self.own_options if name in options}
@@ -94,6 +98,7 @@ class PrivateStorageMixin:
             "on_short_credentials", own.pop("on_short_credentials", "clamp"), ("clamp", "refuse")
         )
         self.url_window = seconds("url_window", own.pop("url_window", None))
+        self.delivery = _one_of("delivery", own.pop("delivery", "redirect"), self.deliveries)
         self.inline_types = _media_types(own.pop("inline_types", INLINE_TYPES))
         super().__init__(**options)
         self.configure(own)

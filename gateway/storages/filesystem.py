@@ -49,6 +49,7 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
 
     links_end_at_once = True
     own_options = (*PrivateStorageMixin.own_options, "secret_keys")
+    deliveries = (*PrivateStorageMixin.deliveries, "x_sendfile", "x_lighttpd")
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres
 from tests.emulators.process import Unavailable
 from tests.emulators.rclone import RcloneS3
+from tests.emulators.web import Apache, Lighttpd, Nginx
 
 # also the fixtures' names
 EMULATORS = (
@@ -34,6 +35,9 @@ EMULATORS = (
     AzuriteOAuth.name,
     Postgres.name,
     CloudStorage.name,
+    Nginx.name,
+    Apache.name,
+    Lighttpd.name,
 )
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 
@@ -43,46 +47,46 @@ LISTED_AT_MOST = 20  # tests named per problem
 @pytest.fixture(scope="session")
 def ceph(request: pytest.FixtureRequest) -> Iterator[CephGateway]:
     """A Ceph RADOS gateway: checks signatures, expiry, POST policies, CORS and bucket policies."""
-    yield from _serve(request, CephGateway)
+    yield from serve(request, CephGateway)
 
 
 @pytest.fixture(scope="session")
 def rclone(request: pytest.FixtureRequest) -> Iterator[RcloneS3]:
     """rclone's S3 server: checks signatures and expiry."""
-    yield from _serve(request, RcloneS3)
+    yield from serve(request, RcloneS3)
 
 
 @pytest.fixture(scope="session")
 def moto_server(request: pytest.FixtureRequest) -> Iterator[MotoServer]:
     """moto's S3 server: checks no signature at all."""
-    yield from _serve(request, MotoServer)
+    yield from serve(request, MotoServer)
 
 
 @pytest.fixture(scope="session")
 def gcs(request: pytest.FixtureRequest) -> Iterator[CloudStorage]:
     """Cloud Storage behind this project's own verifier: checks signatures, expiry, conditions and forms."""
-    yield from _serve(request, CloudStorage)
+    yield from serve(request, CloudStorage)
 
 
 @pytest.fixture(scope="session")
 def azurite(request: pytest.FixtureRequest) -> Iterator[Azurite]:
     """Azurite over plain http: checks shared access signatures of an account key."""
-    yield from _serve(request, Azurite)
+    yield from serve(request, Azurite)
 
 
 @pytest.fixture(scope="session")
 def azurite_oauth(request: pytest.FixtureRequest) -> Iterator[AzuriteOAuth]:
     """Azurite over https: checks those of user delegation keys, and hands out the keys."""
-    yield from _serve(request, AzuriteOAuth)
+    yield from serve(request, AzuriteOAuth)
 
 
 @pytest.fixture(scope="session")
 def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A PostgreSQL server with its durable defaults."""
-    yield from _serve(request, Postgres)
+    yield from serve(request, Postgres)
 
 
-def _serve(request: pytest.FixtureRequest, make: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+def serve(request: pytest.FixtureRequest, make: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
     server = make()
     try:
         server.__enter__()

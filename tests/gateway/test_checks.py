@@ -791,6 +791,7 @@ GATEWAY_KEYS = [
 ]
 OPTIONS = [
     *("alias", "url_mode", "default_ttl", "max_ttl", "inline_types", "on_short_credentials", "url_window"),
+    "delivery",
     *("location", "secret_keys", "base_url", "file_permissions_mode", "directory_permissions_mode"),
     *("allow_overwrite", "bucket_name", "endpoint_url", "public_endpoint_url", "region_name", "access_key"),
     *("secret_key", "security_token", "object_parameters", "default_acl", "verify", "addressing_style"),

@@ -1,4 +1,4 @@
-"""A process that makes the database of the servers: two users, their tokens, and a file of the first.
+"""A process that makes the database of the servers: two users, their tokens, and files of the first.
 
 Run as ``python -m tests.gateway.delivery.populate``; prints what the test needs as JSON.
 """
@@ -6,7 +6,10 @@ Run as ``python -m tests.gateway.delivery.populate``; prints what the test needs
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
+
+TYPES = {"pdf": "application/pdf", "png": "image/png", "tml": "text/html"}
 
 
 def main() -> None:
@@ -33,7 +36,25 @@ def main() -> None:
         ApiToken.mint(user=user, name="t", scopes=["Download"], expires_at=timezone.now() + timedelta(hours=1))[1]
         for user in users
     ]
-    print(json.dumps({"file": str(file.pk), "key": file.key, "tokens": tokens}))  # noqa: T201
+    # {alias: {name: key}}, for tests of servers in front.
+    wanted = json.loads(os.environ.get("DELIVERY_TEST_FILES", "{}"))
+    files = {
+        alias: {
+            name: str(
+                File.objects.create(
+                    owner=users[0],
+                    storage_alias=alias,
+                    key=key,
+                    filename=key.rpartition("/")[2],
+                    content_type=TYPES.get(key[-3:], "text/plain"),
+                    size_bytes=0,
+                ).pk
+            )
+            for name, key in keys.items()
+        }
+        for alias, keys in wanted.items()
+    }
+    print(json.dumps({"file": str(file.pk), "key": file.key, "tokens": tokens, "files": files}))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,6 @@ STORAGES = STORAGES | {
 }
 # Links lead to the server that the test started.
 GATEWAY = GATEWAY | {"PUBLIC_URL": os.environ.get("DELIVERY_TEST_URL", "http://127.0.0.1")}
+# What else a test of servers in front needs.
+STORAGES = STORAGES | json.loads(os.environ.get("DELIVERY_TEST_STORAGES", "{}"))
+GATEWAY = GATEWAY | json.loads(os.environ.get("DELIVERY_TEST_GATEWAY", "{}"))

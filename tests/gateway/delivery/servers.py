@@ -6,6 +6,7 @@ import http.client
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,14 +53,16 @@ class Place:
         return self.directory / "private"
 
 
-def environment(directory: Path, url: str = "") -> dict[str, str]:
-    """Return what a process of ours needs to know."""
+def environment(directory: Path, url: str = "", **more: Any) -> dict[str, str]:
+    """Return what a process of ours needs to know; ``more`` are settings in JSON, by their names."""
     return {
         "DJANGO_SETTINGS_MODULE": "tests.gateway.delivery.server_settings",
         "DELIVERY_TEST_DIRECTORY": str(directory),
         "PYTHONPATH": str(settings.BASE_DIR),
         "PYTHONDONTWRITEBYTECODE": "1",
-    } | ({"DELIVERY_TEST_URL": url} if url else {})
+        **({"DELIVERY_TEST_URL": url} if url else {}),
+        **{f"DELIVERY_TEST_{name.upper()}": json.dumps(value) for name, value in more.items()},
+    }
 
 
 class Populated(Emulator):
@@ -67,20 +70,24 @@ class Populated(Emulator):
 
     name: ClassVar[str] = "delivery"
 
+    def __init__(self, **more: Any) -> None:
+        self.more = more
+
     def _check_installed(self) -> None:
         return
 
     def _start(self) -> None:
         argv = [sys.executable, "-m", "tests.gateway.delivery.populate"]
-        self.facts = json.loads(self.run(argv, extra_environment=environment(self.directory)))
+        self.facts = json.loads(self.run(argv, extra_environment=environment(self.directory, **self.more)))
 
 
 class Server(Emulator):
     """One of the servers, serving a place until the end of the block."""
 
-    def __init__(self, name: str, place: Place) -> None:
+    def __init__(self, name: str, place: Place, **more: Any) -> None:
         self.name = name  # type: ignore[misc]
         self.place = place
+        self.more = more
 
     def _check_installed(self) -> None:
         return
@@ -91,7 +98,7 @@ class Server(Emulator):
         self.child = self.spawn(
             self.name,
             COMMANDS[self.name](self.port),
-            extra_environment=environment(self.place.directory, self.url),
+            extra_environment=environment(self.place.directory, self.url, **self.more),
         )
         self.wait_until(lambda: port_is_open(self.port), what="the server")
         assert self.request("GET", "/log-in").status == 200
@@ -125,6 +132,18 @@ class Server(Emulator):
             if name.startswith(str(self.place.root)):
                 found.append(name)
         return found
+
+    def open_sources(self, port: int) -> int:
+        """Count what the worker reads bodies from: files below any ``files`` directory, connections to a port."""
+        links = []
+        for descriptor in Path(f"/proc/{self.worker_pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                links.append(str(descriptor.readlink()))
+        # https://www.kernel.org/doc/html/latest/networking/proc_net_tcp.html: addresses in hexadecimal, 01 is
+        # ESTABLISHED, the tenth column is the inode.
+        rows = [line.split() for line in Path(f"/proc/{self.worker_pid}/net/tcp").read_text().splitlines()[1:]]
+        connected = {f"socket:[{row[9]}]" for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"}
+        return sum("/files/" in link or link in connected for link in links)
 
     def forget_peak_memory(self) -> None:
         # https://www.kernel.org/doc/html/latest/filesystems/proc.html: 5 resets the peak resident set size

@@ -181,7 +181,7 @@ def test_however_a_response_ends_its_file_is_closed(path: Path, end: Callable[[F
 
 def test_closing_waits_for_a_read_that_is_under_way(path: Path) -> None:
     response = respond(sync_request(), path)
-    file = response._file
+    file = response._body
     reading, go_on = threading.Event(), threading.Event()
 
     class SlowFile:

@@ -21,6 +21,7 @@ import pytest
 from django.core.files.storage import storages
 
 from providers.types import Checksum, Download, Upload
+from tests.gateway.delivery.keys import KEYS
 from tests.gateway.delivery.servers import COMMANDS, Place, Populated, Server
 from tests.gateway.delivery.support import put_file, sign, target
 
@@ -60,38 +61,6 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 
 # --- names -------------------------------------------------------------------------------------------------
-
-KEYS = {
-    "plain": "uploads/2026/11/report.pdf",
-    "space": "a b/c d.txt",
-    "plus": "a+b/c+d.txt",
-    "percent": "100%.txt",
-    "percent-encoded-slash": "a%2Fb.txt",
-    "percent-encoded-percent": "a%252Fb.txt",
-    "percent-encoded-byte": "a%FFb.txt",
-    "percent-encoded-letter": "a%C3%A9b.txt",
-    "question-mark": "what?.txt",
-    "hash": "c#.txt",
-    "ampersand": "a&b=c.txt",
-    "semicolon": "a;b/c;d=e.txt",
-    "colon": "a:b.txt",
-    "at": "a@b/@.txt",
-    "single-quote": "it's.txt",
-    "double-quote": 'a"b".txt',
-    "brackets": "a[1](2){3}<4>.txt",
-    "other-ascii": "~!$*,|^`_-.txt",
-    "leading-dots": "..a/.b/...c",
-    "umlaut": "Überblick/Größe.txt",
-    "japanese": "資料/報告書（最終）.pdf",
-    "arabic": "تقارير/تقرير ٢٠٢٦.pdf",
-    "hindi": "दस्तावेज़/रिपोर्ट.pdf",
-    "emoji": "🎉/👩🏽.png",
-    "combining": "g̈/ṩ.txt",
-    "replacement-character": "a\ufffdb.txt",
-    "latin-1-lookalike": "Ã©.txt",
-    "long": "/".join(["x" * 250] * 4),
-    "deep": "/".join("d" * 200),
-}
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)

@@ -109,6 +109,15 @@ def test_the_owner_is_redirected_to_a_link_that_serves_the_file(stack: str, file
     assert got.headers["Content-Type"] == "application/pdf"
 
 
+def test_a_host_that_requires_a_log_in_everywhere_leaves_both_addresses_to_decide(
+    stack: str, file: File, alice: Any, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    link = ask(stack, file, headers={"Authorization": token_of(alice)}).headers["Location"]
+    assert follow(stack, link).body == CONTENT
+    assert ask(stack, file).status == 401
+
+
 def test_the_link_is_recorded_as_issued(stack: str, file: File, alice: Any) -> None:
     ask(stack, file, alice)
     row = Issuance.objects.get()

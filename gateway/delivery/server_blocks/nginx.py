@@ -1,0 +1,143 @@
+"""nginx: X-Accel-Redirect to files and to buckets.
+
+Must not let a client reach an internal location, nor send a client's credentials to a store.
+Sources: https://nginx.org/en/docs/http/ngx_http_core_module.html and .../ngx_http_proxy_module.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gateway.delivery.responses import EVERYWHERE
+from gateway.delivery.server_blocks.site import Site, SiteError, Store, quoted
+from gateway.delivery.stream import PRECONDITIONS
+from gateway.delivery.x_accel import FILES, LINKS, REQUEST_HEADER
+
+__all__ = ["block"]
+
+# What stores say about themselves; nginx can leave out only what it is told by name.
+_OF_THE_STORE = (
+    *("x-amz-id-2", "x-amz-request-id", "x-amz-version-id", "x-amz-expiration", "x-amz-storage-class"),
+    *("x-amz-replication-status", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"),
+    *(f"x-amz-checksum-{kind}" for kind in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256", "type")),
+    *("x-rgw-object-type", "x-goog-generation", "x-goog-metageneration", "x-goog-hash", "x-goog-storage-class"),
+    *("x-goog-stored-content-encoding", "x-goog-stored-content-length", "x-guploader-uploadid"),
+    *("x-ms-request-id", "x-ms-version", "x-ms-version-id", "x-ms-creation-time", "x-ms-blob-type"),
+    *("x-ms-lease-state", "x-ms-lease-status", "x-ms-server-encrypted", "x-ms-is-current-version"),
+)
+
+
+def block(site: Site, stores: Iterable[Store]) -> str:
+    """Return what belongs into nginx's ``http`` block.
+
+    Raises:
+        SiteError: a value cannot be printed, or a bucket's name cannot be found without a resolver.
+    """
+    return "\n".join(_lines(site, [store for store in stores if store.delivery == "x_accel"])) + "\n"
+
+
+def _lines(site: Site, stores: list[Store]) -> Iterator[str]:
+    yield "# A link in a log is a link: the path alone is logged, as the client wrote it."
+    yield "map $request_uri $gateway_path {"
+    yield '    "~^([^?]*)" $1;'
+    yield "}"
+    yield "log_format gateway '$remote_addr [$time_local] \"$request_method $gateway_path\" $status $body_bytes_sent';"
+    yield "# One range: of several, a store may make an answer many times the object's size. And none with If-Range,"
+    yield "# which not every store knows: the whole is right whatever changed."
+    yield "map $http_if_range:$http_range $gateway_range {"
+    yield '    default "";'
+    yield '    "~^:bytes=([0-9]+-[0-9]*|-[0-9]+)$" $http_range;'
+    yield "}"
+    yield "server {"
+    yield f"    listen {site.listen};"
+    yield f"    server_name {site.server_name};"
+    yield "    server_tokens off;"
+    yield f"    access_log {quoted(site.access_log)} gateway;"
+    yield "    client_max_body_size 0;  # the gateway has bounds of its own"
+    yield ""
+    yield "    location / {"
+    yield f"        proxy_pass http://{site.upstream};"
+    yield "        proxy_http_version 1.1;"
+    yield "        proxy_set_header Host $http_host;"
+    yield "        proxy_set_header X-Forwarded-Proto $scheme;"
+    yield "        proxy_set_header X-Forwarded-For $remote_addr;"
+    yield "    }"
+    yield "    # Both slashes: without them a sibling of the directory would be served."
+    yield "    location /.gateway/ {"
+    yield "        internal;"
+    yield "        return 404;"
+    yield "    }"
+    for store in stores:
+        yield from _files(store) if store.root else _links(site, store)
+    yield "}"
+
+
+def _files(store: Store) -> Iterator[str]:
+    yield f"    location {FILES}{store.alias}/ {{"
+    yield "        internal;"
+    yield "        set $gateway_policy $upstream_http_content_security_policy;"
+    yield f"        alias {quoted(store.root + '/')};"
+    yield f"        disable_symlinks on from={quoted(store.root)};"
+    yield "        max_ranges 1;"
+    yield "        types { }"
+    yield "        default_type application/octet-stream;"
+    yield from _headers()
+    yield "    }"
+
+
+def _links(site: Site, store: Store) -> Iterator[str]:
+    if store.is_named and not site.resolver:
+        raise SiteError(f"{store.host} is a name, whose address changes; nginx needs --resolver to find it")
+    yield f"    location = {LINKS}{store.alias} {{"
+    yield "        internal;"
+    yield "        # Kept now: from the store's answer on, these names mean that one."
+    yield "        set $gateway_policy $upstream_http_content_security_policy;"
+    yield f"        set $gateway_request $upstream_http_{REQUEST_HEADER.lower().replace('-', '_')};"
+    if store.is_named:
+        yield f"        resolver {site.resolver};"
+    yield "        # With a variable nginx sends the request as it was signed, and encodes nothing again."
+    yield f"        proxy_pass {store.origin}$gateway_request;"
+    yield from _towards_the_store(site, store)
+    yield from _from_the_store()
+    yield from _headers()
+    yield "    }"
+    yield f"    location @gateway_{store.alias}_missing {{ return 404; }}"
+    yield f"    location @gateway_{store.alias}_broken {{ return 502; }}"
+
+
+def _towards_the_store(site: Site, store: Store) -> Iterator[str]:
+    yield "        proxy_http_version 1.1;"
+    yield "        # Neither cookie nor Authorization: the request brings its own signature."
+    yield "        proxy_pass_request_headers off;"
+    yield "        proxy_pass_request_body off;"
+    yield f"        proxy_set_header Host {store.host};"
+    yield '        proxy_set_header Connection "";'
+    yield '        proxy_set_header Content-Length "";'
+    yield "        proxy_set_header Range $gateway_range;"
+    for name in PRECONDITIONS:
+        yield f"        proxy_set_header {name} $http_{name.lower().replace('-', '_')};"
+    if store.origin.startswith("https:"):
+        yield "        proxy_ssl_server_name on;"
+        yield "        proxy_ssl_verify on;"
+        yield "        proxy_ssl_verify_depth 4;"
+        yield f"        proxy_ssl_trusted_certificate {quoted(site.certificates)};"
+        yield f"        proxy_ssl_name {store.host.partition(':')[0]};"
+    yield "        proxy_max_temp_file_size 0;"
+    yield "        proxy_intercept_errors on;"
+    yield f"        error_page 400 401 403 404 405 = @gateway_{store.alias}_missing;"
+    yield f"        error_page 301 302 303 307 308 500 501 502 503 504 = @gateway_{store.alias}_broken;"
+
+
+def _from_the_store() -> Iterator[str]:
+    yield "        # What these say was decided by the gateway, whose headers stay."
+    for name in ("Content-Type", "Content-Disposition", "Cache-Control", "Expires", "Set-Cookie", *_OF_THE_STORE):
+        yield f"        proxy_hide_header {name};"
+    yield "        proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering"
+    yield "            X-Accel-Charset Set-Cookie;"
+
+
+def _headers() -> Iterator[str]:
+    yield "        # Of the gateway's headers nginx keeps a few, and drops these."
+    for name, value in EVERYWHERE.items():
+        yield f"        add_header {name} {quoted(value)} always;"
+    yield "        add_header Content-Security-Policy $gateway_policy always;"

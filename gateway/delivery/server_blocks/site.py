@@ -1,0 +1,115 @@
+"""What a server block is about: addresses, and the private storages whose bytes the server sends.
+
+Must not print anything; the servers' own files do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.files.storage import storages
+
+from gateway.resources import PrivateStorage, private_storage
+from gateway.storages.filesystem import PrivateFileSystemStorage
+
+__all__ = ["Site", "SiteError", "Store", "quoted", "stores"]
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.\-:\[\]*_]+")
+_SOCKET = re.compile(r"unix:/[A-Za-z0-9._/\-]+")
+_RESOLVER = re.compile(r"[A-Za-z0-9.\-:\[\] ]+")
+# Beside what a quoted text cannot hold: what servers expand in it.
+_NO_VALUE = re.compile(r"[\x00-\x1f\x7f\"\\$%{}`]")
+
+
+class SiteError(ValueError):
+    """A value that a server would read as more than a value, or not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where the server listens, and where the gateway does.
+
+    Attributes:
+        listen: ``host:port`` or a port.
+        server_name: one host name.
+        upstream: ``host:port``, or ``unix:/path`` of the gateway's socket.
+        access_log: path of a log without query strings.
+        resolver: address of a name server, for nginx to find stores with.
+        certificates: path of the authorities that stores are trusted by.
+    """
+
+    listen: str
+    server_name: str
+    upstream: str
+    access_log: str
+    resolver: str = ""
+    certificates: str = "/etc/ssl/certs/ca-certificates.crt"
+
+    def __post_init__(self) -> None:
+        for name, form in (("listen", _ADDRESS), ("server_name", _ADDRESS)):
+            if not form.fullmatch(getattr(self, name)):
+                raise SiteError(f"{name} is {getattr(self, name)!r}; a host, a port, or both")
+        if not (_ADDRESS.fullmatch(self.upstream) or _SOCKET.fullmatch(self.upstream)):
+            raise SiteError(f"upstream is {self.upstream!r}; host:port or unix:/path")
+        if self.resolver and not _RESOLVER.fullmatch(self.resolver):
+            raise SiteError(f"resolver is {self.resolver!r}; addresses of name servers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A private storage as a server sees it.
+
+    Attributes:
+        root: of a directory; empty for a bucket.
+        base_url: what links to a bucket start with.
+    """
+
+    alias: str
+    delivery: str
+    root: str
+    base_url: str
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host of a bucket."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def is_named(self) -> bool:
+        """Tell whether the host is a name, which a resolver must find."""
+        return not re.fullmatch(r"[0-9.]+|\[[0-9a-fA-F:.]+\]", re.sub(r":[0-9]+$", "", self.host))
+
+
+def stores() -> Iterator[Store]:
+    """Yield the project's private storages."""
+    for alias in storages.backends:
+        storage: Any = storages[alias]
+        if not isinstance(storage, PrivateStorage):
+            continue
+        delivery = getattr(storage, "delivery", "redirect")
+        if isinstance(storage, PrivateFileSystemStorage):
+            yield Store(alias=alias, delivery=delivery, root=str(Path(storage.location).resolve()), base_url="")
+        else:
+            base_url = private_storage(alias).provider.base_url
+            yield Store(alias=alias, delivery=delivery, root="", base_url=base_url)
+
+
+def quoted(value: str) -> str:
+    """Return a value in double quotes, as all four servers read it.
+
+    Raises:
+        SiteError: it holds what they would expand or end at.
+    """
+    if _NO_VALUE.search(value):
+        raise SiteError(f"{value!r} holds a character that a server would read as more than a name")
+    return f'"{value}"'
