@@ -22,7 +22,7 @@ from gateway.models import Issuance
 from gateway.principals import Principal, ambient_lease
 from gateway.resources import Resource
 
-__all__ = ["hash_of", "record", "row_of", "write"]
+__all__ = ["hash_of", "plain", "record", "row_of", "stored", "write"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,34 +45,35 @@ def row_of(
     """Build the row of one decision; the texts are made plain and cut to what the columns hold."""
     lease = ambient_lease()
     return Issuance(
-        at=_stored(at),
+        at=stored(at),
         decision=decision,
-        principal=_plain(principal.id, 255),
-        acted_by=_plain(principal.acted_by, 255),
+        principal=plain(principal.id, 255),
+        acted_by=plain(principal.acted_by, 255),
         credential=principal.credential,
-        tenant=_plain(tenant, 255),
-        operation=_plain(operation.__name__, 32),
-        storage_alias=_plain(resource.storage_alias, 64),
-        resource=_plain(resource.id, 512),
-        key=_plain(resource.key or "", 1024),
-        policy=_plain(policy, 255),
-        reason=_plain(reason or principal.reason, 255),
+        tenant=plain(tenant, 255),
+        operation=plain(operation.__name__, 32),
+        storage_alias=plain(resource.storage_alias, 64),
+        resource=plain(resource.id, 512),
+        key=plain(resource.key or "", 1024),
+        policy=plain(policy, 255),
+        reason=plain(reason or principal.reason, 255),
         link_id=link_id,
         link_hash=link_hash,
-        expires_at=None if expires_at is None else _stored(expires_at),
+        expires_at=None if expires_at is None else stored(expires_at),
         limited_by=limited_by,
         request_id="" if lease is None else lease.request_id,
     )
 
 
-def _plain(text: str, length: int) -> str:
+def plain(text: str, length: int) -> str:
     """Spell out what no column or log line should hold: PostgreSQL takes no NUL, UTF-8 no lone surrogate."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return text[:length]
 
 
-def _stored(instant: datetime) -> datetime:
+def stored(instant: datetime) -> datetime:
+    """Return an instant as the columns hold it."""
     return instant if settings.USE_TZ else timezone.make_naive(instant)
 
 

@@ -1,0 +1,88 @@
+"""Takes back what was given, and says what ended now and what lives on in a cloud until when.
+
+Must not change who may ask anew: end a grant, an account or a permission for that, before this.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.files.storage import storages
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import router
+
+from gateway.errors import GatewayError, InvalidReference
+from gateway.principals import SYSTEM, acting_as
+from gateway.resources import parse_reference, resolved, rows_of
+from gateway.revocation import Revoked, revoke
+
+REASON = "manage.py gateway_revoke"
+
+
+class Command(BaseCommand):
+    help = "Take back links, and with them the tokens and sessions of a user: local links end now."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        scopes = parser.add_subparsers(dest="scope", required=True)
+        file = scopes.add_parser("file", help="Links to one file.")
+        file.add_argument("target", help="UUID of a file, or app_label.model:pk:field.")
+        object_ = scopes.add_parser("object", help="Links to one key, or with a slash at the end to all below it.")
+        object_.add_argument("target", help="alias:key or alias:prefix/")
+        user = scopes.add_parser("user", help="A user's links, tokens and sessions.")
+        user.add_argument("target", help="User name.")
+        tenant = scopes.add_parser("tenant", help="A tenant's links, tokens and sessions.")
+        tenant.add_argument("target", help="As GATEWAY['TENANT'] names it.")
+        storage = scopes.add_parser("storage", help="Links of one storage.")
+        storage.add_argument("target", help="Alias in STORAGES.")
+        everything = scopes.add_parser("everything", help="All links, tokens and sessions.")
+        for one in (file, object_, user, tenant, storage, everything):
+            one.add_argument("--reason", default="", help="For the audit.")
+
+    def handle(self, *args: Any, scope: str, reason: str, target: str = "", **options: Any) -> None:
+        match scope:
+            case "file":
+                scope, target = "object", _object_of(target)
+            case "user":
+                scope, target = "principal", f"user:{_user(target).pk}"
+            case "storage" if target not in storages.backends:
+                raise CommandError(f"STORAGES has no alias {target!a}; {', '.join(sorted(storages.backends))}")
+        with acting_as(SYSTEM, reason=REASON) as principal:
+            try:
+                self._tell(revoke(scope, target, by=principal, reason=reason or REASON))
+            except GatewayError as error:
+                raise CommandError(str(error)) from error
+
+    def _tell(self, revoked: Revoked) -> None:
+        self.stdout.write(f"Taken back: {ascii(revoked.target)[1:-1] or 'everything'} (epoch {revoked.number}).")
+        self.stdout.write(f"Ended now: {revoked.ended} local links.")
+        if revoked.scope in ("principal", "everything"):
+            self.stdout.write(f"Refused from now on: {revoked.tokens} API tokens, and every session begun before.")
+        for living in revoked.living:
+            self.stdout.write(
+                f"Lives on: {living.links} links of {living.storage_alias}, the last until"
+                f" {living.until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}. The store serves them; only new credentials"
+                " of the signer would end them sooner."
+            )
+
+
+def _object_of(reference: str) -> str:
+    try:
+        resource = parse_reference(reference)
+    except InvalidReference as error:
+        raise CommandError(f"{reference!a} is no reference: {error}") from None
+    row = None if resource is None else rows_of([resource]).first()
+    found = None if row is None or resource is None else resolved(resource, row)
+    if found is None:
+        raise CommandError(f"there is no file {reference!a}; name its object as alias:key")
+    return f"{found.storage_alias}:{found.key}"
+
+
+def _user(username: str) -> Any:
+    model = get_user_model()
+    manager: Any = model._default_manager
+    try:
+        return manager.db_manager(router.db_for_write(model)).get_by_natural_key(username)
+    except model.DoesNotExist:
+        raise CommandError(f"there is no user {username!a}") from None
