@@ -171,4 +171,5 @@ def _tokens_of(scope: str, target: str, number: int) -> int:
         tokens = tokens.filter(user=target.removeprefix("user:"))
     elif scope != Scope.EVERYTHING:
         return 0  # whose a tenant is, only its own code can tell
-    return tokens.exclude(epoch__gte=number).count()
+    count: int = tokens.exclude(epoch__gte=number).count()
+    return count
