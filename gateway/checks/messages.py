@@ -76,6 +76,10 @@ FIXES = {
     "E067": "Use storages[alias] of STORAGES, or give the storage the option alias.",
     "E068": "Give the field a private storage, or make it a plain FileField.",
     "E069": "Raise max_length (255 is usual), or mend upload_to.",
+    # gateway.checks.google
+    "W080": "Unset it here, or set endpoint_url to the address that it names.",
+    "W081": "Delete sa_email, or set iam_sign_blob to sign as that account.",
+    "W082": "Delete it: Cloud Storage lets what an object was stored with win over what a link says of it.",
 }
 
 

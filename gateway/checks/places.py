@@ -33,6 +33,22 @@ _AWS_HOST = re.compile(
     r"(?:.+\.)?s3[.\-](?:fips\.)?(?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.amazonaws\.com(?:\.cn)?"
 )
 
+# django-storages' classes: how their buckets are written here, and what their options are called as settings.
+_PUBLIC_BACKENDS = {
+    ("storages.backends.s3", "S3Storage"): (
+        "s3",
+        {
+            "endpoint_url": "AWS_S3_ENDPOINT_URL",
+            "bucket_name": "AWS_STORAGE_BUCKET_NAME",
+            "location": "AWS_LOCATION",
+        },
+    ),
+    ("storages.backends.gcloud", "GoogleCloudStorage"): (
+        "gs",
+        {"bucket_name": "GS_BUCKET_NAME", "location": "GS_LOCATION"},
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -72,28 +88,26 @@ def _place_of(storage: Any) -> _Place | None:
         directory = _root_of(storage)
         return None if directory is None else _Place("", f"{directory}/")
     names = ("endpoint_url", "bucket_name", "location")
-    return _bucket(*(getattr(storage, name, None) for name in names))
+    scheme = "gs" if hasattr(storage, "iam_sign_blob") else "s3"
+    return _bucket(scheme, *(getattr(storage, name, None) for name in names))
 
 
-def _bucket(endpoint_url: Any, bucket: Any, location: Any) -> _Place | None:
+def _bucket(scheme: str, endpoint_url: Any, bucket: Any, location: Any) -> _Place | None:
     if not bucket:
         return None
-    store = f"{str(endpoint_url).rstrip('/')}/{bucket}" if endpoint_url else f"s3://{bucket}"
+    store = f"{str(endpoint_url).rstrip('/')}/{bucket}" if endpoint_url else f"{scheme}://{bucket}"
     start = str(location or "").strip("/")
     return _Place(store, f"{start}/" if start else "")
 
 
 def _public_bucket(alias: Alias) -> _Place | None:
-    """Read where django-storages' own S3 storage is, without building it."""
-    bases = alias.backend.__mro__ if isinstance(alias.backend, type) else ()
-    if not any((base.__module__, base.__name__) == ("storages.backends.s3", "S3Storage") for base in bases):
-        return None
-    names = {
-        "endpoint_url": "AWS_S3_ENDPOINT_URL",
-        "bucket_name": "AWS_STORAGE_BUCKET_NAME",
-        "location": "AWS_LOCATION",
-    }
-    return _bucket(*(alias.options.get(name, getattr(settings, names[name], None)) for name in names))
+    """Read where django-storages' own storages are, without building them."""
+    for base in alias.backend.__mro__ if isinstance(alias.backend, type) else ():
+        if (known := _PUBLIC_BACKENDS.get((base.__module__, base.__name__))) is not None:
+            scheme, names = known
+            values = {name: alias.options.get(name, getattr(settings, names[name], None)) for name in names}
+            return _bucket(scheme, *(values.get(name) for name in ("endpoint_url", "bucket_name", "location")))
+    return None
 
 
 @check()
@@ -146,7 +160,9 @@ def _mode_of(directory: Path) -> int | None:
 def check_endpoints() -> Iterator[CheckMessage]:
     for alias, said, parts in _endpoints():
         bucket = getattr(alias.storage, "bucket_name", None)
-        if bucket and (str(parts.hostname).startswith(f"{bucket}.") or parts.path.strip("/") == bucket):
+        # A host of the bucket's own may well be called after it.
+        is_shared = parts.geturl() != getattr(alias.storage, "custom_endpoint", None)
+        if bucket and is_shared and (str(parts.hostname).startswith(f"{bucket}.") or parts.path.strip("/") == bucket):
             yield found("W047", f"{said}, which holds the bucket {bucket!r} already.")
         named = _AWS_HOST.fullmatch(str(parts.hostname))
         region = getattr(alias.storage, "region_name", None)
@@ -162,7 +178,7 @@ def check_endpoints_for_deploy() -> Iterator[CheckMessage]:
             yield found("E045", f"{said}; https.")
         if _is_own_machine(host):
             yield found("E046", f"{said}; no loopback, link-local or metadata address.")
-        elif _is_internal(host) and not getattr(alias.storage, "public_endpoint_url", None):
+        elif _is_internal(host) and not _public_address(alias.storage):
             yield found("W049", f"{said}, which browsers elsewhere cannot reach.")
     for alias in private_aliases():
         if getattr(alias.storage, "verify", None) is False:
@@ -171,10 +187,14 @@ def check_endpoints_for_deploy() -> Iterator[CheckMessage]:
 
 def _endpoints() -> Iterator[tuple[Alias, str, SplitResult]]:
     for alias in private_aliases():
-        for name in ("endpoint_url", "public_endpoint_url"):
+        for name in ("endpoint_url", "public_endpoint_url", "custom_endpoint"):
             parts = split(getattr(alias.storage, name, None))
             if parts is not None:
                 yield alias, f"{alias} has {name} {parts.geturl()!r}", parts
+
+
+def _public_address(storage: Any) -> Any:
+    return getattr(storage, "public_endpoint_url", None) or getattr(storage, "custom_endpoint", None)
 
 
 def is_loopback(host: str) -> bool:

@@ -27,7 +27,7 @@ from gateway.middleware import GatewayMiddleware
 
 # https://docs.djangoproject.com/en/5.2/releases/5.1/#features-removed-in-5-1
 _GONE_FROM_DJANGO = {"DEFAULT_FILE_STORAGE": "default", "STATICFILES_STORAGE": "staticfiles"}
-# https://github.com/jschneier/django-storages/blob/master/CHANGELOG.rst: 1.9, 1.10 and 1.13
+# https://github.com/jschneier/django-storages/blob/master/CHANGELOG.rst: 1.9, 1.10, 1.13 and 1.14
 _GONE_FROM_DJANGO_STORAGES = {
     "AWS_AUTO_CREATE_BUCKET": "no bucket is made",
     "AWS_BUCKET_ACL": "no bucket is made",
@@ -38,6 +38,9 @@ _GONE_FROM_DJANGO_STORAGES = {
     "AWS_S3_ENCRYPTION": 'set AWS_S3_OBJECT_PARAMETERS = {"ServerSideEncryption": "AES256"}',
     "AWS_S3_HOST": "set AWS_S3_ENDPOINT_URL",
     "AWS_S3_SECURE_URLS": "links are https where the endpoint is",
+    "GS_AUTO_CREATE_ACL": "no bucket is made",
+    "GS_AUTO_CREATE_BUCKET": "no bucket is made",
+    "GS_CACHE_CONTROL": 'set GS_OBJECT_PARAMETERS = {"cache_control": …}',
 }
 
 

@@ -32,6 +32,8 @@ from gateway.resources import alias_of
 from providers.local import MIN_SECRET_BYTES
 
 _NAME = re.compile(r"[-a-zA-Z0-9_]{1,64}")  # Django's slug, in links; as long as the columns of rows
+# django-storages' names of a lifetime, and the settings that say the same.
+_EXPIRIES = {"querystring_expire": "AWS_QUERYSTRING_EXPIRE", "expiration": "GS_EXPIRATION"}
 _OVERWRITE_OPTIONS = ("file_overwrite", "overwrite_files", "allow_overwrite")
 
 
@@ -135,11 +137,13 @@ def check_lifetimes() -> Iterator[CheckMessage]:
             yield found("E026", f"{alias} has max_ttl {_seconds(max_ttl)}; at most {_seconds(most)}.")
         if default_ttl is None or default_ttl <= most:
             continue
-        if getattr(alias.storage, "querystring_expire", None) is None:
-            yield found("E026", f"{alias} has default_ttl {_seconds(default_ttl)}; at most {_seconds(most)}.")
+        for option, setting in _EXPIRIES.items():
+            if getattr(alias.storage, option, None) is not None:
+                name = option if option in alias.options else setting
+                yield found("W027", f"{alias} has {name} {_seconds(default_ttl)}; at most {_seconds(most)}.")
+                break
         else:
-            name = "querystring_expire" if "querystring_expire" in alias.options else "AWS_QUERYSTRING_EXPIRE"
-            yield found("W027", f"{alias} has {name} {_seconds(default_ttl)}; at most {_seconds(most)}.")
+            yield found("E026", f"{alias} has default_ttl {_seconds(default_ttl)}; at most {_seconds(most)}.")
 
 
 def _seconds(ttl: timedelta) -> str:

@@ -37,6 +37,9 @@ S3_OPTIONS = {
     "access_key": "AKIDEXAMPLE",
     "secret_key": "secret-of-the-tests",
 }
+GCS = "gateway.storages.PrivateGCSStorage"
+GCS_OPTIONS = {"bucket_name": "my-bucket", "hmac_access_id": "GOOG1EXAMPLE", "hmac_secret": "secret-of-the-tests"}
+PUBLIC_GCS = {"backend": "storages.backends.gcloud.GoogleCloudStorage", "bucket_name": "my-bucket"}
 PUBLIC_S3 = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"bucket_name": "my-bucket"}}
 LONG_KEY = "a key of the tests that is long enough to sign with"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "checks.md"
@@ -63,7 +66,8 @@ class Project:
         self.private()
 
     def private(self, backend: str = LOCAL, **options: Any) -> None:
-        given = {"location": self.root / "private"} if backend == LOCAL else S3_OPTIONS
+        known = {LOCAL: {"location": self.root / "private"}, GCS: GCS_OPTIONS}
+        given = known.get(backend, S3_OPTIONS)
         self.alias("private", backend, **{**given, **options})
 
     def alias(self, name: Any, backend: str = LOCAL, **options: Any) -> None:
@@ -71,6 +75,9 @@ class Project:
 
     def gateway(self, **values: Any) -> None:
         self.settings.GATEWAY = {**self.settings.GATEWAY, **values}
+
+    def environment(self, name: str, value: str) -> None:
+        self._monkeypatch.setenv(name, value)
 
     def secret_key(self, value: Any) -> None:
         # Django raises where it is empty, also while an overridden setting is put back.
@@ -211,6 +218,16 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "AWS_S3_ENCRYPTION is set",
         lambda p: (p.private(S3), setattr(p.settings, "AWS_S3_ENCRYPTION", True)),
     ),
+    "bucket of Google made no more": (
+        "W015",
+        "GS_AUTO_CREATE_BUCKET is set, which django-storages reads no more: no bucket is made",
+        lambda p: (p.private(GCS), setattr(p.settings, "GS_AUTO_CREATE_BUCKET", True)),
+    ),
+    "cache control of Google that is not": (
+        "W015",
+        "GS_CACHE_CONTROL is set",
+        lambda p: (p.private(GCS), setattr(p.settings, "GS_CACHE_CONTROL", "private")),
+    ),
     "public URL of a host not allowed": (
         "W016",
         "'https://other.example', whose host",
@@ -218,6 +235,22 @@ BAD: dict[str, tuple[str, str, Change]] = {
     ),
     "backend misspelt": ("E020", "PrivateS4Storage", lambda p: p.private("gateway.storages.PrivateS4Storage")),
     "backend of the file storage missing": ("E020", "nowhere", lambda p: p.private("nowhere.Storage")),
+    "unsigned links on Google": ("E020", "querystring_auth is False", lambda p: p.private(GCS, querystring_auth=False)),
+    "public objects on Google": (
+        "E020",
+        "the ACL is 'publicRead'",
+        lambda p: (setattr(p.settings, "GS_DEFAULT_ACL", "publicRead"), p.private(GCS)),
+    ),
+    "path for credentials of Google": (
+        "E020",
+        "credentials are of type str",
+        lambda p: p.private(GCS, credentials="/etc/key.json"),
+    ),
+    "key file of Google missing": (
+        "E021",
+        "the key file '/nowhere.json' cannot be read",
+        lambda p: p.private(GCS, hmac_access_id=None, hmac_secret=None, service_account_key="/nowhere.json"),
+    ),
     "unsigned links": ("E020", "querystring_auth is False", lambda p: p.private(S3, querystring_auth=False)),
     "unsigned links by setting": (
         "E020",
@@ -310,6 +343,21 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "AWS_QUERYSTRING_EXPIRE 3600 s",
         lambda p: (setattr(p.settings, "AWS_QUERYSTRING_EXPIRE", 3600), p.private(S3)),
     ),
+    "expiry of django-storages on Google": (
+        "W027",
+        "expiration 3600 s; at most 900 s",
+        lambda p: p.private(GCS, expiration=3600),
+    ),
+    "expiry of django-storages on Google by setting": (
+        "W027",
+        "GS_EXPIRATION 3600 s",
+        lambda p: (setattr(p.settings, "GS_EXPIRATION", 3600), p.private(GCS)),
+    ),
+    "overwriting on Google by setting": (
+        "W028",
+        "file_overwrite",
+        lambda p: (setattr(p.settings, "GS_FILE_OVERWRITE", True), p.private(GCS)),
+    ),
     "overwriting": ("W028", "file_overwrite", lambda p: p.private(S3, file_overwrite=True)),
     "overwriting by setting": (
         "W028",
@@ -359,6 +407,20 @@ BAD: dict[str, tuple[str, str, Change]] = {
             p.alias("default", "storages.backends.s3.S3Storage"),
         ),
     ),
+    "public storage on the bucket of Google": (
+        "W041",
+        "STORAGES['default'], which is not private, in gs://my-bucket/",
+        lambda p: (p.private(GCS, location="private"), p.alias("default", **PUBLIC_GCS)),
+    ),
+    "public storage on the bucket of Google by setting": (
+        "W041",
+        "STORAGES['default']",
+        lambda p: (
+            p.private(GCS),
+            setattr(p.settings, "GS_BUCKET_NAME", "my-bucket"),
+            p.alias("default", PUBLIC_GCS["backend"]),
+        ),
+    ),
     "below MEDIA_ROOT": ("E042", "MEDIA_ROOT", lambda p: setattr(p.settings, "MEDIA_ROOT", p.root)),
     "around MEDIA_ROOT": (
         "E042",
@@ -389,6 +451,11 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "E045",
         "public_endpoint_url 'http://store.example'; https",
         lambda p: p.private(S3, public_endpoint_url="http://store.example"),
+    ),
+    "http address of the bucket's own": (
+        "E045",
+        "custom_endpoint 'http://store.example'; https",
+        lambda p: p.private(GCS, custom_endpoint="http://store.example"),
     ),
     "bucket in the endpoint": (
         "W047",
@@ -421,6 +488,21 @@ BAD: dict[str, tuple[str, str, Change]] = {
         lambda p: p.private(S3, endpoint_url="https://10.1.2.3"),
     ),
     "no verification": ("W050", "verify", lambda p: p.private(S3, verify=False)),
+    "emulator of Google in the environment": (
+        "W080",
+        "STORAGE_EMULATOR_HOST is in the environment, and moves neither bytes nor links",
+        lambda p: (p.private(GCS), p.environment("STORAGE_EMULATOR_HOST", "http://localhost:9023")),
+    ),
+    "account of Google that does not sign": (
+        "W081",
+        "sa_email 'signer@project', and a key of its own signs",
+        lambda p: p.private(GCS, sa_email="signer@project"),
+    ),
+    "disposition of Google that wins": (
+        "W082",
+        "with a content_disposition of object_parameters",
+        lambda p: p.private(GCS, object_parameters={"content_disposition": "inline"}),
+    ),
     "default policy missing": ("E060", "'nowhere.Policy'", lambda p: p.gateway(DEFAULT_POLICY="nowhere.Policy")),
     "default policy that fails": ("E060", "RuntimeError", lambda p: p.gateway(DEFAULT_POLICY=f"{HERE}.Fails")),
     "policy that decides nothing": (
@@ -667,6 +749,15 @@ GOOD: dict[str, Change] = {
     "tokens alone, without CSRF": lambda p: (
         p.gateway(AUTHENTICATORS=["gateway.authentication.ApiTokenAuthenticator"]),
         setattr(p.settings, "MIDDLEWARE", p.without("CsrfViewMiddleware")),
+    ),
+    "Google": lambda p: p.private(GCS),
+    "Google behind an address of the bucket's own": lambda p: p.private(
+        GCS, endpoint_url="https://gcs:4443", custom_endpoint="https://my-bucket.files.example"
+    ),
+    "Google beside Amazon, with a bucket of the same name": lambda p: (p.private(GCS), p.alias("s3", S3, **S3_OPTIONS)),
+    "emulator of Google that the options name": lambda p: (
+        p.private(GCS, endpoint_url="https://store.example"),
+        p.environment("STORAGE_EMULATOR_HOST", "https://store.example"),
     ),
     "foreign backend that is broken": lambda p: p.alias("backup", "nowhere.Storage"),
 }
