@@ -381,7 +381,7 @@ def probe(
 
     Args:
         operation: how to make one of the key.
-        name: what stands below the probe's key; no row can name such a key.
+        name: what stands below the probe's key.
         ttl: past every limit of the gateway where it is to be seen whether the store has its own.
 
     Raises:

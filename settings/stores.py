@@ -75,7 +75,21 @@ def _gcs(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"bucket_name": entry["bucket"], "signer_email": entry["signer"]["service_account_email"]}
 
 
+def _azure(entry: Mapping[str, Any]) -> dict[str, Any]:
+    signer = entry["signer"]
+    return {
+        "account_name": entry["account"],
+        "azure_container": entry["bucket"],
+        "endpoint_url": entry["endpoint"].rstrip("/"),
+        # Without an identity of the module's own the process's one signs.
+        "managed_identity": signer["client_id"] or True,
+        # The account blocks links that do not say when they begin.
+        "backdate": signer["clock_skew_seconds"],
+    }
+
+
 _PROVIDERS: dict[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
+    "azure": ("PrivateAzureStorage", _azure),
     "gcs": ("PrivateGCSStorage", _gcs),
     "s3": ("PrivateS3Storage", _s3),
 }

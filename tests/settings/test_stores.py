@@ -36,6 +36,16 @@ FROM_GCS = {
 }
 
 
+AZURE: dict[str, Any] = {
+    "provider": "azure",
+    "account": "acmefiles",
+    "endpoint": "https://acmefiles.blob.core.windows.net/",
+    "bucket": "uploads",
+    "max_ttl_seconds": 900,
+    "signer": {"client_id": "11111111-1111-1111-1111-111111111111", "clock_skew_seconds": 300},
+}
+
+
 def read(tmp_path: Path, content: Any, max_ttl_seconds: int = 900) -> dict[str, Any]:
     path = tmp_path / "storages.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -50,6 +60,26 @@ def test_entries_of_both_kinds_stand_beside_each_other(tmp_path: Path) -> None:
 def test_an_entry_makes_a_storage_that_signs_without_a_key(tmp_path: Path) -> None:
     made = read(tmp_path, {"google": GCS})["google"]
     assert not PrivateGCSStorage(**made["OPTIONS"]).provider.capabilities.offline
+
+
+@pytest.mark.parametrize(
+    ("client_id", "identity"), [("c", "c"), (None, True)], ids=["the-module's", "the-process's-own"]
+)
+def test_azure_signs_as_an_identity_and_says_when_links_begin(
+    client_id: str | None, identity: Any, tmp_path: Path
+) -> None:
+    given = AZURE | {"signer": AZURE["signer"] | {"client_id": client_id}}
+    assert read(tmp_path, {"azure": given})["azure"] == {
+        "BACKEND": "gateway.storages.PrivateAzureStorage",
+        "OPTIONS": {
+            "account_name": "acmefiles",
+            "azure_container": "uploads",
+            "endpoint_url": "https://acmefiles.blob.core.windows.net",
+            "managed_identity": identity,
+            "backdate": 300,
+            "max_ttl": 900,
+        },
+    }
 
 
 def test_all_outputs_of_terraform_are_as_good_as_the_one(tmp_path: Path) -> None:
@@ -75,6 +105,7 @@ def test_the_stricter_ttl_holds(gateway: int, bucket: int, storage: int, tmp_pat
         pytest.param({"private": {}}, "its provider is None", id="neither"),
         pytest.param({"private": S3 | {"provider": "ftp"}}, "its provider is 'ftp'", id="unknown-provider"),
         pytest.param({"private": {"provider": "s3"}}, "'bucket'", id="no-bucket"),
+        pytest.param({"private": AZURE | {"signer": {}}}, "client_id", id="no-identity"),
         pytest.param({"private": GCS | {"signer": None}}, "private", id="no-signer"),
         pytest.param({"private": S3 | {"max_ttl_seconds": None}}, "private", id="no-ttl"),
     ],

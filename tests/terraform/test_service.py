@@ -19,6 +19,15 @@ from tests.emulators.process import LOOPBACK, free_port
 from tests.terraform.commands import ROOT, Terraform, copy_all
 
 START_SECONDS = 60
+# No metadata server: the machine's own, if it has one, is no part of the test.
+NOWHERE_TO_ASK = {
+    "GCE_METADATA_HOST": f"{LOOPBACK}:9",
+    "GCE_METADATA_IP": f"{LOOPBACK}:9",
+    "NO_GCE_CHECK": "true",
+    "HTTPS_PROXY": f"http://{LOOPBACK}:9",
+    "HTTP_PROXY": f"http://{LOOPBACK}:9",
+    "NO_PROXY": LOOPBACK,
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +80,7 @@ def serving(given: Mapping[str, str]) -> Iterator[int]:
 def readiness(port: int) -> tuple[int, dict[str, Any]]:
     deadline = time.monotonic() + START_SECONDS
     while True:
-        connection = HTTPConnection(LOOPBACK, port, timeout=10)
+        connection = HTTPConnection(LOOPBACK, port, timeout=60)
         try:
             connection.request("GET", "/readyz", headers={"Host": "files.example.com"})
             answer = connection.getresponse()
@@ -87,6 +96,32 @@ def readiness(port: int) -> tuple[int, dict[str, Any]]:
 def test_the_service_starts_from_the_output_and_every_storage_signs(storages: dict[str, Any], tmp_path: Path) -> None:
     with serving(environment(tmp_path, {"s3": storages["s3"]}, "s3")) as port:
         assert readiness(port) == (200, {"status": "ready"})
+
+
+def test_the_service_starts_from_three_clouds_and_says_which_identity_it_lacks(
+    storages: dict[str, Any], tmp_path: Path
+) -> None:
+    """Google and Azure sign over the network, as an identity that only their machines have."""
+    with serving(environment(tmp_path, storages, "s3") | NOWHERE_TO_ASK) as port:
+        status, body = readiness(port)
+    assert (status, body["detail"]) == (503, "not ready: storage azure, storage gcs")
+
+
+def test_every_storage_of_three_clouds_can_be_built(storages: dict[str, Any], tmp_path: Path) -> None:
+    program = (
+        "import django; django.setup();"
+        "from django.core.files.storage import storages;"
+        "print(*(storages[alias].provider.base_url for alias in ('azure', 'gcs', 's3')))"
+    )
+    given = environment(tmp_path, storages, "s3") | NOWHERE_TO_ASK
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        "https://acmeprivatefiles.blob.core.windows.net/uploads/",
+        "https://storage.googleapis.com/acme-private-files/",
+        "https://acme-private-files.s3.eu-west-1.amazonaws.com/",
+    ]
 
 
 def test_the_settings_are_those_of_the_bucket(storages: dict[str, Any], tmp_path: Path) -> None:
