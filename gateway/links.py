@@ -42,6 +42,7 @@ from gateway.policies import (
     Allow,
     Branch,
     Deny,
+    DownloadPrefix,
     Failure,
     Fitting,
     Limits,
@@ -51,6 +52,7 @@ from gateway.policies import (
 )
 from gateway.principals import Lease, Principal, ambient_lease, current
 from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
+from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput, InvalidTTL, ProviderError
 from providers.keys import key_error
 from providers.types import Download, Provider, SignedURL, Upload, UploadForm, UploadPart
@@ -70,6 +72,7 @@ __all__ = [
     "authorize",
     "check_link",
     "issue",
+    "issue_cookies",
     "issue_many",
     "issue_once",
     "issued_before",
@@ -313,6 +316,45 @@ def issue_many(
         assert answer is not None
         answers.append(answer)
     return answers
+
+
+def issue_cookies(principal: Principal, alias: str, prefix: str, *, ttl: timedelta | None = None) -> SignedCookies:
+    """Decide about everything below a prefix, sign cookies that open it, record it, and return them.
+
+    ``GATEWAY["PATH_POLICIES"]`` is asked about :class:`gateway.policies.DownloadPrefix`, which no other yes implies.
+
+    Args:
+        alias: of a storage with a CloudFront distribution.
+        prefix: ends in a slash; below the storage's location.
+
+    Raises:
+        AccessDenied: no, or only for some dispositions, which cookies cannot bind.
+        TTLTooLong, InvalidTTL: as :func:`issue`.
+        StorageUnavailable: the storage cannot sign cookies.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
+    """
+    ask = _Ask(Resource.of_key(alias, prefix), DownloadPrefix, DownloadPrefix)
+    if ttl is not None:
+        _check_ttl(ttl, conf().max_ttl)
+    now = datetime.now(UTC)
+    read = _decide(principal, [ask])
+    if ask.refusal is None and not prefix.endswith("/"):
+        ask.refuse("the prefix does not end in a slash")
+    if ask.refusal is None and ask.limits.dispositions is not None:
+        ask.refuse("the policy limits the disposition, which cookies cannot bind")
+    cookies: SignedCookies | None = None
+    if ask.refusal is None:
+        try:
+            cookies = _sign_cookies(ask, principal, alias, ttl, now)
+        except (AccessDenied, StorageUnavailable, TTLTooLong) as error:
+            ask.refuse(getattr(error, "reason", "") or str(error), error)
+        except InvalidInput as error:
+            ask.refuse(str(error))
+    _record(principal, [ask], now, Issuance.Decision.ISSUED, read)
+    if ask.refusal is not None:
+        raise ask.refusal.error
+    assert cookies is not None
+    return cookies
 
 
 def issue_once(resource: Resource, operation: AskedFor = Download, *, ttl: timedelta | None = None) -> IssuedURL:
@@ -774,6 +816,31 @@ def _sign_group(alias: str, kind: type, ttl: timedelta, asks: Sequence[_Ask], no
             elif ask.window and link is None:
                 windows.keep(provider, ask.operation, ttl, now, signed)
             ask.issued = _issued(ask, signed)
+
+
+def _sign_cookies(ask: _Ask, principal: Principal, alias: str, ttl: timedelta | None, now: datetime) -> SignedCookies:
+    with _signing(alias):
+        storage = private_storage(alias)
+        provider = storage.provider
+        if not hasattr(provider, "sign_cookies"):
+            raise StorageUnavailable(f"storage {alias!r} has no distribution that takes cookies")
+        _set_lifetime(ask, principal, storage, ttl, now)
+        prefix = f"{storage.object_key(ask.operation.key.removesuffix('/'))}/"
+        cookies: SignedCookies = provider.sign_cookies(prefix, ttl=timedelta(seconds=ask.seconds), now=now)
+        # The only wildcard is the last character, or the cookies would open more than was decided about.
+        if cookies.resource != f"{provider.base_url}{quote(prefix, safe='/~')}*":
+            raise UnsafeLink("the cookies are for another prefix than was asked for")
+        ask.link_id = f"lnk_{secrets.token_hex(16)}"
+        ask.issued = IssuedURL(
+            # As a link would have it; the audit keeps a keyed digest of it alone.
+            url=f"{cookies.resource}?Signature={cookies.values['CloudFront-Signature']}",
+            method="GET",
+            expires_at=cookies.expires_at,
+            id=ask.link_id,
+            resource=ask.resource,
+            limited_by=ask.limited_by,
+        )
+        return cookies
 
 
 def _issued(ask: _Ask, signed: SignedURL) -> IssuedURL:

@@ -94,6 +94,8 @@ class CloudFrontProvider:
     Args:
         endpoint_url: ``https://host[/path]`` of the distribution, or of an alternate domain name.
         key: a :class:`CloudFrontKey`.
+        source_ip: an IPv4 address or network that every link is bound to; links then carry a custom policy. None
+            binds to none, and the policy is the canned one.
 
     Raises:
         InvalidConfiguration: one of these cannot work; the message names the value.
@@ -115,18 +117,22 @@ class CloudFrontProvider:
         binds_cache_control=True,
     )
 
-    def __init__(self, *, endpoint_url: str, key: CloudFrontKey) -> None:
+    def __init__(self, *, endpoint_url: str, key: CloudFrontKey, source_ip: str | None = None) -> None:
         endpoint = parse_endpoint(endpoint_url)
         if not isinstance(key, CloudFrontKey):
             raise InvalidConfiguration(f"key is of type {type(key).__name__}; a CloudFrontKey")
         self.base_url = f"{endpoint.origin}{endpoint.path}/"
         self._key = key
+        try:
+            self._source_ip = None if source_ip is None else _network(source_ip)
+        except InvalidOperation as error:
+            raise InvalidConfiguration(str(error)) from None
 
     def __repr__(self) -> str:
         return f"<CloudFrontProvider {self.base_url} {self._key.key_pair_id}>"
 
     def sign(self, operation: Operation, *, ttl: timedelta, now: datetime) -> SignedURL:
-        """Sign a download with a canned policy.
+        """Sign a download with a canned policy, or with a custom one where the provider is bound to addresses.
 
         Args:
             operation: a Download.
@@ -139,6 +145,8 @@ class CloudFrontProvider:
         """
         seconds, now = check_lifetime(ttl, now, maximum=_MAX_TTL)
         download = _only_download(operation)
+        if self._source_ip is not None:
+            return self.sign_restricted(download, ttl=ttl, now=now, source_ip=self._source_ip)
         expires_at = now + timedelta(seconds=seconds)
         url = self._url(download)
         epoch = int(expires_at.timestamp())
@@ -162,7 +170,8 @@ class CloudFrontProvider:
 
         Args:
             starts_at: aware; the link is refused before.
-            source_ip: an IPv4 address, or a network such as ``192.0.2.0/24``; all others are refused.
+            source_ip: an IPv4 address, or a network such as ``192.0.2.0/24``; all others are refused. None is
+                the provider's own.
 
         Raises:
             InvalidTTL: ``ttl`` is out of bounds.
@@ -172,6 +181,7 @@ class CloudFrontProvider:
         download = _only_download(download)
         expires_at = now + timedelta(seconds=seconds)
         url = self._url(download)
+        source_ip = self._source_ip if source_ip is None else source_ip
         policy = _policy(url, int(expires_at.timestamp()), starts_at=starts_at, source_ip=source_ip)
         parameters = f"Policy={_encode(policy.encode())}&Signature={self._key.sign(policy)}"
         return self._signed(download, url, parameters, expires_at)
@@ -200,6 +210,7 @@ class CloudFrontProvider:
         expires_at = now + timedelta(seconds=seconds)
         # An asterisk of a key is percent-encoded: the only wildcard is the last character.
         resource = f"{self.base_url}{encode_path(prefix)}*"
+        source_ip = self._source_ip if source_ip is None else source_ip
         policy = _policy(resource, int(expires_at.timestamp()), source_ip=source_ip)
         values = {
             "CloudFront-Policy": _encode(policy.encode()),
@@ -239,17 +250,20 @@ def _policy(resource: str, epoch: int, *, starts_at: datetime | None = None, sou
     """Build the one statement, in the order and without the white space that a canned policy has to have."""
     condition: dict[str, dict[str, object]] = {"DateLessThan": {"AWS:EpochTime": epoch}}
     if source_ip is not None:
-        try:
-            network = ipaddress.IPv4Network(source_ip)
-        except ValueError:
-            raise InvalidOperation(f"source_ip is {source_ip!r}; an IPv4 address or network") from None
-        condition["IpAddress"] = {"AWS:SourceIp": str(network)}
+        condition["IpAddress"] = {"AWS:SourceIp": _network(source_ip)}
     if starts_at is not None:
         if not is_aware(starts_at) or starts_at.timestamp() >= epoch:
             raise InvalidOperation(f"starts_at is {starts_at!r}; an aware datetime before the end of the link")
         condition["DateGreaterThan"] = {"AWS:EpochTime": int(starts_at.timestamp())}
     statement = {"Resource": resource, "Condition": condition}
     return json.dumps({"Statement": [statement]}, separators=(",", ":"))
+
+
+def _network(source_ip: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(source_ip))
+    except ValueError:
+        raise InvalidOperation(f"source_ip is {source_ip!r}; an IPv4 address or network") from None
 
 
 def _encode(data: bytes) -> str:

@@ -172,7 +172,7 @@ def check_endpoints() -> Iterator[CheckMessage]:
 
 @check(deploy=True)
 def check_endpoints_for_deploy() -> Iterator[CheckMessage]:
-    for alias, said, parts in _endpoints():
+    for alias, said, parts in (*_endpoints(), *_distributions()):
         host = str(parts.hostname)
         if parts.scheme != "https" and not settings.DEBUG:
             yield found("E045", f"{said}; https.")
@@ -195,6 +195,13 @@ def _endpoints() -> Iterator[tuple[Alias, str, SplitResult]]:
 
 def _public_address(storage: Any) -> Any:
     return getattr(storage, "public_endpoint_url", None) or getattr(storage, "custom_endpoint", None)
+
+
+def _distributions() -> Iterator[tuple[Alias, str, SplitResult]]:
+    for alias in private_aliases():
+        parts = split(getattr(alias.storage, "cloudfront_url", None))
+        if parts is not None:
+            yield alias, f"{alias} has custom_domain {parts.geturl()!r}", parts
 
 
 def is_loopback(host: str) -> bool:

@@ -25,10 +25,12 @@ from gateway.storages.base import PrivateStorageMixin, exact, seconds
 from gateway.storages.s3_objects import S3Objects
 from gateway.storages.s3_session import session_of_chain, session_of_keys
 from providers.aws_credentials import AWSCredentialChain
+from providers.cloudfront import CloudFrontKey, CloudFrontProvider
 from providers.credentials import AWSCredentials, StaticCredentials
 from providers.errors import InvalidConfiguration
 from providers.keys import key_error
 from providers.s3 import AddressingStyle, S3Provider
+from providers.types import Download, Provider
 
 __all__ = ["PrivateS3Storage"]
 
@@ -58,12 +60,19 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
 
     Args:
         public_endpoint_url: sign for the host that browsers see, while ``endpoint_url`` moves the bytes.
+        cloudfront_source_ip: an IPv4 address or network; CloudFront refuses its links to all others.
 
-    Beside :class:`PrivateStorageMixin`'s. What would make a link unsigned, public or valid elsewhere is
-    refused: ``querystring_auth=False``, public ACLs, ``custom_domain``, SigV2.
+    Beside :class:`PrivateStorageMixin`'s. With ``custom_domain``, ``cloudfront_key_id`` and ``cloudfront_key``
+    downloads lead to CloudFront, and uploads to the bucket. Without a key pair or a profile boto3's chain finds
+    the credentials. What would make a link unsigned, public or valid elsewhere is refused:
+    ``querystring_auth=False``, public ACLs, ``custom_domain`` without a key, SigV2.
     """
 
-    own_options: ClassVar[tuple[str, ...]] = (*PrivateStorageMixin.own_options, "public_endpoint_url")
+    own_options: ClassVar[tuple[str, ...]] = (
+        *PrivateStorageMixin.own_options,
+        "public_endpoint_url",
+        "cloudfront_source_ip",
+    )
 
     def get_default_settings(self) -> dict[str, Any]:
         # Names are never used twice, so there is nothing that a save should replace; and an hour is
@@ -76,6 +85,7 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
 
     def configure(self, own: dict[str, Any]) -> None:
         self.public_endpoint_url: str | None = own.get("public_endpoint_url")
+        self.cloudfront_source_ip: str | None = own.get("cloudfront_source_ip")
         if problem := self._problem():
             raise ImproperlyConfigured(problem)
         if self.querystring_expire is not None:
@@ -99,13 +109,40 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
         # Made here, where one thread is: two chains would fetch twice. It asks nobody until a link is.
         self._chain = None if self.access_key or self.secret_key else self._make_chain()
 
-    @cached_property
-    def provider(self) -> S3Provider:
-        """The signer of this bucket, for the host that browsers see.
+    @property
+    def provider(self) -> Provider:
+        """The signer of downloads: of the bucket, or of the CloudFront distribution before it.
 
         Raises:
             InvalidConfiguration: it cannot be built; the message names the value.
         """
+        return self._distribution if self.custom_domain else self._bucket_provider
+
+    def provider_for(self, kind: type) -> Provider:
+        """Return what signs operations of a class: a distribution knows downloads alone."""
+        return self.provider if kind is Download else self._bucket_provider
+
+    @property
+    def cloudfront_url(self) -> str | None:
+        """Where the links of a distribution lead."""
+        return f"{self.url_protocol}//{self.custom_domain}" if self.custom_domain else None
+
+    @cached_property
+    def _distribution(self) -> CloudFrontProvider:
+        return CloudFrontProvider(
+            endpoint_url=str(self.cloudfront_url), key=self.cloudfront_signer, source_ip=self.cloudfront_source_ip
+        )
+
+    def get_cloudfront_signer(self, key_id: str, key: str | bytes) -> CloudFrontKey:
+        """Parse the key, once; django-storages would keep the text of every key in a class attribute."""
+        try:
+            return CloudFrontKey(key_pair_id=key_id, private_key=key.decode() if isinstance(key, bytes) else key)
+        except InvalidConfiguration as error:
+            raise ImproperlyConfigured(f"cloudfront_key: {error}") from None
+
+    @cached_property
+    def _bucket_provider(self) -> S3Provider:
+        """The signer of this bucket, for the host that browsers see."""
         endpoint_url = self.public_endpoint_url or self.endpoint_url
         if not self.region_name:
             raise InvalidConfiguration("region_name is empty; links are signed for the bucket's own region")
@@ -193,10 +230,13 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
             return f"the ACL is {acl!r}; a private storage writes no public object"
         if any(_PUBLIC_GROUPS.search(str(value)) for value in self.object_parameters.values()):
             return "object_parameters grant to everybody; a private storage writes no public object"
-        if self.custom_domain:
-            return "custom_domain is set; S3 signs for its own hosts and for public_endpoint_url alone"
-        if self.cloudfront_signer:
-            return "a CloudFront key is set; S3 signs for its own hosts and for public_endpoint_url alone"
+        if self.custom_domain and not self.cloudfront_signer:
+            return "custom_domain is set without a CloudFront key; links there would be unsigned"
+        if not self.custom_domain and (self.cloudfront_signer or self.cloudfront_source_ip):
+            return "CloudFront is to sign, and custom_domain does not say for which distribution"
+        if not isinstance(self.cloudfront_signer, CloudFrontKey | None):
+            kind = type(self.cloudfront_signer).__name__
+            return f"cloudfront_signer is of type {kind}; cloudfront_key_id and cloudfront_key"
         if not isinstance(self.client_config, Config):
             return f"client_config is of type {type(self.client_config).__name__}; botocore.config.Config"
         for version in (self.signature_version, self.client_config.signature_version):

@@ -19,6 +19,7 @@ import pytest
 
 from tests.emulators.azurite import Azurite, AzuriteOAuth
 from tests.emulators.ceph import CephGateway
+from tests.emulators.cloudfront import Distribution
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres
@@ -38,6 +39,7 @@ EMULATORS = (
     Nginx.name,
     Apache.name,
     Lighttpd.name,
+    Distribution.name,
 )
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 
@@ -54,6 +56,12 @@ def ceph(request: pytest.FixtureRequest) -> Iterator[CephGateway]:
 def rclone(request: pytest.FixtureRequest) -> Iterator[RcloneS3]:
     """rclone's S3 server: checks signatures and expiry."""
     yield from serve(request, RcloneS3)
+
+
+@pytest.fixture(scope="session")
+def cloudfront(request: pytest.FixtureRequest) -> Iterator[Distribution]:
+    """A CloudFront distribution of our own: checks signed URLs and cookies by the verifier."""
+    yield from serve(request, Distribution)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import providers
 
 GATEWAY = Path(gateway.__file__).parent
 PROVIDERS = Path(providers.__file__).parent
-SIGNING = {"sign", "sign_many"}
+SIGNING = {"sign", "sign_many", "sign_cookies", "sign_restricted"}
 DOOR = "links.py"
 # Not a provider's: Django's own signer, for the cursor of a page.
 OF_DJANGO = {("api/cursors.py", "_signer().sign")}
@@ -44,9 +44,11 @@ def test_only_the_door_asks_a_provider_to_sign() -> None:
     assert elsewhere == OF_DJANGO
 
 
-def test_the_door_itself_asks_in_two_places() -> None:
-    # A third would need its own word about what it decides and records.
-    assert sorted(signing_in((GATEWAY / DOOR).read_text())) == ["provider.sign", "provider.sign_many"]
+def test_the_door_itself_asks_in_three_places() -> None:
+    # A fourth would need its own word about what it decides and records.
+    assert sorted(signing_in((GATEWAY / DOOR).read_text())) == [
+        "provider.sign", "provider.sign_cookies", "provider.sign_many",
+    ]  # fmt: skip
 
 
 WAYS_ROUND = {

@@ -30,6 +30,7 @@ from gateway.resources import Resource
 from providers.types import Checksum, Download, Upload, UploadForm, UploadPart
 from tests.emulators.s3 import Response
 from tests.gateway.azure_stores import AzureStore, DelegatedAzureStore
+from tests.gateway.cloudfront_stores import BoundCloudFrontStore, CloudFrontStore
 from tests.gateway.gcs_stores import GCSStore, HMACGCSStore, KeylessGCSStore
 from tests.gateway.link_stores import FormStore, LocalStore, S3Store, Store
 
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.django_db
 
 RCLONE_LACKS = frozenset({"form", "206", "refusal to overwrite", "a stored type"})
 GCS_STORES = {"gcs": GCSStore, "gcs-hmac": HMACGCSStore, "gcs-keyless": KeylessGCSStore}
+CLOUDFRONT_STORES = {"cloudfront": CloudFrontStore, "cloudfront-bound": BoundCloudFrontStore}
 CONTENT = bytes(range(256)) * 40
 REFUSED = {400, 401, 403}
 # Upload refusals may come from the signature, or from a look at the header or the body.
@@ -54,6 +56,8 @@ def open_store(name: str, request: pytest.FixtureRequest, directory: Path) -> It
         store = DelegatedAzureStore(name, request.getfixturevalue("azurite_oauth"))
     elif name in GCS_STORES:
         store = GCS_STORES[name](name, request.getfixturevalue("gcs"))
+    elif name in CLOUDFRONT_STORES:
+        store = CLOUDFRONT_STORES[name](name, request.getfixturevalue("cloudfront"))
     else:
         lacks = RCLONE_LACKS if name == "rclone" else frozenset()
         store = S3Store(name, request.getfixturevalue(name), lacks)
@@ -63,7 +67,10 @@ def open_store(name: str, request: pytest.FixtureRequest, directory: Path) -> It
         store.close()
 
 
-@pytest.fixture(scope="module", params=["local", "rclone", "ceph", "azure", "azure-delegated", *GCS_STORES])
+UPLOADING = ["local", "rclone", "ceph", "azure", "azure-delegated", *GCS_STORES]
+
+
+@pytest.fixture(scope="module", params=[*UPLOADING, *CLOUDFRONT_STORES])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with open_store(request.param, request, tmp_path_factory.mktemp(request.param)) as store:
         yield store
@@ -300,6 +307,9 @@ class TestRefusals:
 
     def test_get_and_head_with_a_link_for_put(self, store: Store, key: str) -> None:
         url = issue(store, key, partial(Upload, content_type="application/pdf", size_bytes=3, overwrite=True)).url
+        if "upload" in store.lacks:
+            assert ".amazonaws.com/" in url  # which no test reaches
+            return
         assert is_refused(store.send(url))
         assert store.send(url, method="HEAD").status in REFUSED | {404}
 
@@ -311,7 +321,7 @@ class TestRefusals:
     def test_every_parameter_taken_away(self, store: Store, key: str) -> None:
         address, _, query = issue(store, key).url.partition("?")
         parameters = query.split("&")
-        assert len(parameters) >= 7
+        assert len(parameters) >= 6
         for parameter in parameters:
             left = "&".join(other for other in parameters if other != parameter)
             assert is_refused(store.send(f"{address}?{left}")), parameter.partition("=")[0]
@@ -333,6 +343,7 @@ def put(store: Store, link: IssuedURL, body: bytes = BODY, **changes: str | None
     return store.send(link.url, method="PUT", headers=sent, body=body)
 
 
+@pytest.mark.parametrize("opened", UPLOADING, indirect=True)
 class TestUpload:
     @pytest.fixture
     def new(self) -> str:

@@ -30,9 +30,11 @@ from storages.backends.s3 import S3Storage
 from gateway.errors import ObjectExists
 from gateway.storages import PrivateS3Storage
 from gateway.storages.minting import random_key
-from providers import Download, InvalidConfiguration, InvalidKey
+from providers import Download, InvalidConfiguration, InvalidKey, Upload
 from tests.emulators.process import LOOPBACK
 from tests.emulators.s3 import Response, send
+from tests.providers.clouds import MODULUS, PEM
+from tests.verifiers.cloudfront import PublicKey, verify_url
 
 AMAZON = "s3.eu-central-1.amazonaws.com"
 MINUTE = timedelta(minutes=1)
@@ -135,11 +137,19 @@ REFUSED: list[Any] = [
     pytest.param({"session_profile": "work"}, "should not be provided with", id="session_profile-and-a-pair"),
     pytest.param({"session_profile": " ", "access_key": None, "secret_key": None}, "session_profile: profile is ' '",
                  id="session_profile"),
-    pytest.param({"custom_domain": "cdn.example.com"}, "custom_domain is set", id="custom_domain"),
-    pytest.param({"cloudfront_key_id": "K1", "cloudfront_key": ANY}, "a CloudFront key is set",
-                 id="cloudfront_key_id"),
-    pytest.param({"cloudfront_key_id": "K1", "cloudfront_key": ANY}, "CloudFront", id="cloudfront_key"),
-    pytest.param({"cloudfront_signer": object()}, "a CloudFront key is set", id="cloudfront_signer"),
+    pytest.param({"custom_domain": "cdn.example.com"}, "custom_domain is set without a CloudFront key",
+                 id="custom_domain"),
+    pytest.param({"cloudfront_key_id": "K1", "cloudfront_key": ANY}, "custom_domain does not say for which",
+                 id="cloudfront_key-without-custom_domain"),
+    pytest.param({"custom_domain": "cdn.example.com", "cloudfront_key_id": "K1"}, "must be provided together",
+                 id="cloudfront_key_id-alone"),
+    pytest.param({"custom_domain": "cdn.example.com", "cloudfront_key_id": "k 1", "cloudfront_key": ANY},
+                 "cloudfront_key: key_pair_id is 'k 1'", id="cloudfront_key_id"),
+    pytest.param({"custom_domain": "cdn.example.com", "cloudfront_key_id": "K1", "cloudfront_key": "text"},
+                 "cloudfront_key: private_key is no unencrypted PEM key", id="cloudfront_key"),
+    pytest.param({"custom_domain": "cdn.example.com", "cloudfront_signer": object()},
+                 "cloudfront_signer is of type object", id="cloudfront_signer"),
+    pytest.param({"cloudfront_source_ip": "192.0.2.1"}, "custom_domain does not say", id="cloudfront_source_ip"),
     pytest.param({"querystring_auth": False}, "querystring_auth is False", id="querystring_auth"),
     pytest.param({"querystring_auth": None}, "querystring_auth is False", id="querystring_auth-none"),
     pytest.param({"signature_version": "s3"}, "signature_version is 's3'", id="signature_version"),
@@ -182,10 +192,10 @@ REFUSED: list[Any] = [
 class TestOptions:
     def test_every_option_of_django_storages_is_one_that_somebody_decided_about(self) -> None:
         # A new one of django-storages fails here, until somebody has decided whether it is kept or refused.
-        refused = {"custom_domain", "cloudfront_key_id", "cloudfront_key"}
-        assert set(make().get_default_settings()) == set(KEPT) | refused
+        of_cloudfront = {"custom_domain", "cloudfront_key_id", "cloudfront_key"}  # kept together, by TestCloudFront
+        assert set(make().get_default_settings()) == set(KEPT) | of_cloudfront
         assert set(make().get_default_settings()) == set(S3Storage.get_default_settings(make()))
-        assert refused < {case.id for case in REFUSED}
+        assert of_cloudfront < {case.id for case in REFUSED}
 
     @pytest.mark.parametrize("name", KEPT)
     def test_an_option_is_kept(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,6 +287,64 @@ class TestOptions:
     def test_an_extra_option_of_use_threads_keeps_its_meaning(self) -> None:
         with pytest.warns(DeprecationWarning, match="AWS_S3_USE_THREADS"):
             assert make(use_threads=False).transfer_config.use_threads is False
+
+
+class TestCloudFront:
+    """Downloads lead to the distribution, uploads and bytes to the bucket."""
+
+    def make(self, **options: Any) -> PrivateS3Storage:
+        given = {"custom_domain": "cdn.example.com", "cloudfront_key_id": "K1", "cloudfront_key": PEM}
+        return make(**given | options)
+
+    @pytest.mark.parametrize("key", [PEM, PEM.encode()], ids=["text", "bytes"])
+    def test_downloads_are_signed_for_the_distribution(self, key: Any) -> None:
+        storage = self.make(cloudfront_key=key)
+        assert link(storage, "a b").startswith("https://cdn.example.com/a%20b?Expires=")
+        assert storage.provider_for(Download).capabilities.operations == {Download}
+
+    def test_uploads_are_signed_for_the_bucket(self) -> None:
+        provider = self.make().provider_for(Upload)
+        upload = Upload("k", content_type="text/plain", size_bytes=3)
+        assert provider.sign(upload, ttl=MINUTE, now=datetime.now(UTC)).url.startswith(f"https://bucket.{AMAZON}/k?")
+
+    def test_the_key_is_parsed_once_and_kept_nowhere_else(self) -> None:
+        storage = self.make(cloudfront_key_id="K7")
+        assert storage.provider is storage.provider
+        assert storage.cloudfront_signer.key_pair_id == "K7"
+        assert not any(key.startswith("K7:") for key in S3Storage._signers)
+        assert PEM not in repr(vars(storage.provider))
+
+    def test_a_policy_of_its_own_binds_to_a_network(self) -> None:
+        verified = verify_url(
+            link(self.make(cloudfront_source_ip="192.0.2.0/24"), "k"),
+            keys={"K1": PublicKey(MODULUS)}, now=datetime.now(UTC), source_ip="192.0.2.77",
+        )  # fmt: skip
+        assert verified.custom
+
+    @pytest.mark.parametrize("source_ip", ["192.0.2.1/24", "::1", "x", "7.7.7"])
+    def test_a_network_that_is_none(self, source_ip: str) -> None:
+        with pytest.raises(InvalidConfiguration, match="source_ip is"):
+            _ = self.make(cloudfront_source_ip=source_ip).provider
+
+    def test_the_settings_of_django_storages_are_read(self) -> None:
+        with override_settings(
+            AWS_CLOUDFRONT_KEY=PEM, AWS_CLOUDFRONT_KEY_ID="K9", AWS_S3_CUSTOM_DOMAIN="files.example.com"
+        ):
+            url = link(make(), "k")
+        assert url.startswith("https://files.example.com/k?")
+        assert url.endswith("&Key-Pair-Id=K9")
+
+    def test_a_link_is_the_one_that_django_storages_makes(self) -> None:
+        storage = self.make()
+        theirs = S3Storage(
+            bucket_name="bucket", access_key="AK", secret_key="SK", custom_domain="cdn.example.com",
+            cloudfront_key_id="K1", cloudfront_key=PEM,
+        )  # fmt: skip
+        before = datetime.now(UTC)
+        ours, url = link(storage, "a/b.txt"), theirs.url("a/b.txt", expire=60)
+        if datetime.now(UTC).second == before.second:
+            assert ours == url
+        assert url.partition("Expires")[0] == ours.partition("Expires")[0]
 
 
 def rsa_key() -> str:
