@@ -65,6 +65,11 @@ FIXES = {
     "E048": "Set region_name to the region that the endpoint names.",
     "W049": "Set public_endpoint_url to the address that browsers reach the store at.",
     "W050": "Delete verify, or set it to the file of the store's own certificate authority.",
+    # gateway.checks.azure
+    "E051": "Name the account's own endpoint: a link that is signed for one account is refused by every other.",
+    "W052": "Set token_credential or managed_identity in place of the key, and disallow shared keys on the account: "
+    "user delegation keys end by themselves.",
+    "E053": "Name an account of your own: this one is of the emulator, and its key is in its documentation.",
     # gateway.checks.rules
     "E060": "Name a class or an instance with decide(principal, resource, operation).",
     "E061": "Name a class with authenticate(request) and reads_authorization.",

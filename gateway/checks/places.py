@@ -32,7 +32,6 @@ _INTERNAL_SUFFIXES = (".internal", ".lan", ".local", ".svc")
 _AWS_HOST = re.compile(
     r"(?:.+\.)?s3[.\-](?:fips\.)?(?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.amazonaws\.com(?:\.cn)?"
 )
-
 # django-storages' classes: how their buckets are written here, and what their options are called as settings.
 _PUBLIC_BACKENDS = {
     ("storages.backends.s3", "S3Storage"): (
@@ -46,6 +45,14 @@ _PUBLIC_BACKENDS = {
     ("storages.backends.gcloud", "GoogleCloudStorage"): (
         "gs",
         {"bucket_name": "GS_BUCKET_NAME", "location": "GS_LOCATION"},
+    ),
+    ("storages.backends.azure_storage", "AzureStorage"): (
+        "azure",
+        {
+            "account_name": "AZURE_ACCOUNT_NAME",
+            "azure_container": "AZURE_CONTAINER",
+            "location": "AZURE_LOCATION",
+        },
     ),
 }
 
@@ -87,6 +94,8 @@ def _place_of(storage: Any) -> _Place | None:
     if isinstance(storage, FileSystemStorage):
         directory = _root_of(storage)
         return None if directory is None else _Place("", f"{directory}/")
+    if getattr(storage, "azure_container", None):
+        return _bucket("azure", storage.account_url, storage.azure_container, storage.location)
     names = ("endpoint_url", "bucket_name", "location")
     scheme = "gs" if hasattr(storage, "iam_sign_blob") else "s3"
     return _bucket(scheme, *(getattr(storage, name, None) for name in names))
@@ -106,6 +115,9 @@ def _public_bucket(alias: Alias) -> _Place | None:
         if (known := _PUBLIC_BACKENDS.get((base.__module__, base.__name__))) is not None:
             scheme, names = known
             values = {name: alias.options.get(name, getattr(settings, names[name], None)) for name in names}
+            if scheme == "azure" and values["account_name"]:
+                account_url = f"https://{values['account_name']}.blob.core.windows.net"
+                return _bucket(scheme, account_url, values["azure_container"], values["location"])
             return _bucket(scheme, *(values.get(name) for name in ("endpoint_url", "bucket_name", "location")))
     return None
 
@@ -159,7 +171,7 @@ def _mode_of(directory: Path) -> int | None:
 @check()
 def check_endpoints() -> Iterator[CheckMessage]:
     for alias, said, parts in _endpoints():
-        bucket = getattr(alias.storage, "bucket_name", None)
+        bucket = getattr(alias.storage, "bucket_name", None) or getattr(alias.storage, "azure_container", None)
         # A host of the bucket's own may well be called after it.
         is_shared = parts.geturl() != getattr(alias.storage, "custom_endpoint", None)
         if bucket and is_shared and (str(parts.hostname).startswith(f"{bucket}.") or parts.path.strip("/") == bucket):
@@ -194,7 +206,8 @@ def _endpoints() -> Iterator[tuple[Alias, str, SplitResult]]:
 
 
 def _public_address(storage: Any) -> Any:
-    return getattr(storage, "public_endpoint_url", None) or getattr(storage, "custom_endpoint", None)
+    names = ("public_endpoint_url", "custom_endpoint", "custom_domain")
+    return next((address for name in names if (address := getattr(storage, name, None))), None)
 
 
 def _distributions() -> Iterator[tuple[Alias, str, SplitResult]]:

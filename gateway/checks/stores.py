@@ -33,7 +33,11 @@ from providers.local import MIN_SECRET_BYTES
 
 _NAME = re.compile(r"[-a-zA-Z0-9_]{1,64}")  # Django's slug, in links; as long as the columns of rows
 # django-storages' names of a lifetime, and the settings that say the same.
-_EXPIRIES = {"querystring_expire": "AWS_QUERYSTRING_EXPIRE", "expiration": "GS_EXPIRATION"}
+_EXPIRIES = {
+    "querystring_expire": "AWS_QUERYSTRING_EXPIRE",
+    "expiration": "GS_EXPIRATION",
+    "expiration_secs": "AZURE_URL_EXPIRATION_SECS",
+}
 _OVERWRITE_OPTIONS = ("file_overwrite", "overwrite_files", "allow_overwrite")
 
 

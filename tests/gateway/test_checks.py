@@ -40,6 +40,9 @@ S3_OPTIONS = {
 GCS = "gateway.storages.PrivateGCSStorage"
 GCS_OPTIONS = {"bucket_name": "my-bucket", "hmac_access_id": "GOOG1EXAMPLE", "hmac_secret": "secret-of-the-tests"}
 PUBLIC_GCS = {"backend": "storages.backends.gcloud.GoogleCloudStorage", "bucket_name": "my-bucket"}
+AZURE = "gateway.storages.PrivateAzureStorage"
+AZURE_OPTIONS = {"account_name": "account0", "azure_container": "box", "managed_identity": True}
+AZURE_KEYED = {"account_key": "a2V5IG9mIHRoZSB0ZXN0cw==", "managed_identity": False}
 PUBLIC_S3 = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"bucket_name": "my-bucket"}}
 LONG_KEY = "a key of the tests that is long enough to sign with"
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "checks.md"
@@ -66,7 +69,7 @@ class Project:
         self.private()
 
     def private(self, backend: str = LOCAL, **options: Any) -> None:
-        known = {LOCAL: {"location": self.root / "private"}, GCS: GCS_OPTIONS}
+        known = {LOCAL: {"location": self.root / "private"}, GCS: GCS_OPTIONS, AZURE: AZURE_OPTIONS}
         given = known.get(backend, S3_OPTIONS)
         self.alias("private", backend, **{**given, **options})
 
@@ -503,6 +506,75 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "with a content_disposition of object_parameters",
         lambda p: p.private(GCS, object_parameters={"content_disposition": "inline"}),
     ),
+    "endpoint of another account": (
+        "E051",
+        "'https://account1.blob.core.windows.net', and signs for the account 'account0'",
+        lambda p: p.private(AZURE, endpoint_url="https://account1.blob.core.windows.net"),
+    ),
+    "private endpoint of another account": (
+        "E051",
+        "public_endpoint_url",
+        lambda p: p.private(AZURE, public_endpoint_url="https://account1.privatelink.blob.core.usgovcloudapi.net"),
+    ),
+    "domain of another account": (
+        "E051",
+        "custom_domain",
+        lambda p: p.private(AZURE, custom_domain="account1.z12.blob.storage.azure.net"),
+    ),
+    "account key": ("W052", "signs with an account key", lambda p: p.private(AZURE, **AZURE_KEYED)),
+    "account of the emulator": (
+        "E053",
+        "'devstoreaccount1', whose key everybody knows",
+        lambda p: p.private(AZURE, account_name="devstoreaccount1"),
+    ),
+    "no verification of Azure": (
+        "W050",
+        "connection_verify",
+        lambda p: p.private(AZURE, client_options={"connection_verify": False}),
+    ),
+    "lifetime of Azure by option": ("W027", "expiration_secs 901 s", lambda p: p.private(AZURE, expiration_secs=901)),
+    "lifetime of Azure by setting": (
+        "W027",
+        "AZURE_URL_EXPIRATION_SECS 901 s",
+        lambda p: (setattr(p.settings, "AZURE_URL_EXPIRATION_SECS", 901), p.private(AZURE)),
+    ),
+    "overwriting on Azure": ("W028", "overwrite_files", lambda p: p.private(AZURE, overwrite_files=True)),
+    "one container twice": (
+        "W040",
+        "https://account0.blob.core.windows.net/box/tenant/",
+        lambda p: (p.private(AZURE), p.alias("other", AZURE, **AZURE_OPTIONS, location="tenant")),
+    ),
+    "public storage on the container": (
+        "W041",
+        "STORAGES['default'], which is not private, in https://account0.blob.core.windows.net/box",
+        lambda p: (
+            p.private(AZURE),
+            setattr(p.settings, "AZURE_ACCOUNT_NAME", "account0"),
+            p.alias("default", "storages.backends.azure_storage.AzureStorage", azure_container="box"),
+        ),
+    ),
+    "http endpoint of Azure": (
+        "E045",
+        "endpoint_url 'http://azurite.example",
+        lambda p: p.private(AZURE, endpoint_url="http://azurite.example/account0"),
+    ),
+    "container in the endpoint": (
+        "W047",
+        "the bucket 'box' already",
+        lambda p: p.private(AZURE, endpoint_url="https://files.example/box"),
+    ),
+    "internal endpoint of Azure": (
+        "W049",
+        "browsers elsewhere cannot reach",
+        lambda p: p.private(AZURE, endpoint_url="https://azurite:10000/account0"),
+    ),
+    "token credential that is none": (
+        "E020",
+        "token_credential is of type int",
+        lambda p: p.private(AZURE, managed_identity=False, token_credential=5),
+    ),
+    "no credential": ("E021", "token_credential are empty", lambda p: p.private(AZURE, managed_identity=False)),
+    "SAS in place of a key": ("E020", "sas_token is set", lambda p: p.private(AZURE, sas_token="sig=x")),
     "default policy missing": ("E060", "'nowhere.Policy'", lambda p: p.gateway(DEFAULT_POLICY="nowhere.Policy")),
     "default policy that fails": ("E060", "RuntimeError", lambda p: p.gateway(DEFAULT_POLICY=f"{HERE}.Fails")),
     "policy that decides nothing": (
@@ -663,6 +735,8 @@ def test_a_project_that_is_right_has_nothing_to_mend(project: Project) -> None:
     assert ids() == []
     project.private(S3)
     assert ids() == []
+    project.private(AZURE)
+    assert ids() == []
     project.private(
         S3, endpoint_url="https://minio:9000", public_endpoint_url="https://store.example", location="tenant"
     )
@@ -738,6 +812,15 @@ GOOD: dict[str, Change] = {
     "lower lifetimes": lambda p: p.private(max_ttl=60, default_ttl=30),
     "region of the endpoint": lambda p: p.private(S3, endpoint_url="https://s3.eu-central-1.amazonaws.com"),
     "a bucket's own virtual host": lambda p: p.private(S3, endpoint_url="https://my-bucketeer.example"),
+    "an own domain of Azure": lambda p: p.private(AZURE, custom_domain="files.example"),
+    "the account's own endpoints": lambda p: p.private(
+        AZURE,
+        endpoint_url="https://account0.privatelink.blob.core.windows.net",
+        public_endpoint_url="https://account0.blob.core.windows.net",
+    ),
+    "an internal endpoint beside an own domain": lambda p: p.private(
+        AZURE, endpoint_url="https://azurite:10000/account0", custom_domain="files.example"
+    ),
     "policies by label": lambda p: p.gateway(
         POLICIES={
             "hostapp.Document.file": Everyone(),
@@ -781,7 +864,7 @@ def test_a_public_field_may_be_anything(project: Project, monkeypatch: pytest.Mo
     assert ids() == []
 
 
-DEPLOY_ONLY = {"E010", "E011", "W016", "E030", "E045", "E046", "W049", "W050"}
+DEPLOY_ONLY = {"E010", "E011", "W016", "E030", "E045", "E046", "W049", "W050", "W052", "E053"}
 
 
 @pytest.mark.parametrize(
@@ -875,6 +958,7 @@ SETTINGS = [
     *("SECRET_KEY_FALLBACKS", "SESSION_COOKIE_AGE", "ALLOWED_HOSTS", "DEBUG"),
     *("DEFAULT_FILE_STORAGE", "STATICFILES_STORAGE", "AWS_QUERYSTRING_EXPIRE", "AWS_STORAGE_BUCKET_NAME"),
     *("AWS_LOCATION", "AWS_S3_ENDPOINT_URL", "AWS_S3_CUSTOM_DOMAIN", "AWS_S3_CLIENT_CONFIG"),
+    *("AZURE_CONNECTION_STRING", "AZURE_CUSTOM_DOMAIN", "AZURE_CLIENT_OPTIONS", "AZURE_LOCATION"),
 ]
 GATEWAY_KEYS = [
     *("DEFAULT_TTL", "MAX_TTL", "BATCH_LIMIT", "DEFAULT_POLICY", "POLICIES", "PATH_POLICIES", "FILE_STORAGE"),
@@ -887,12 +971,15 @@ OPTIONS = [
     *("allow_overwrite", "bucket_name", "endpoint_url", "public_endpoint_url", "region_name", "access_key"),
     *("secret_key", "security_token", "object_parameters", "default_acl", "verify", "addressing_style"),
     *("querystring_expire", "querystring_auth", "file_overwrite", "custom_domain", "client_config"),
+    *("account_name", "account_key", "azure_container", "client_options", "connection_string", "token_credential"),
+    *("managed_identity", "endpoint_suffix", "backdate", "ca_file", "expiration_secs"),
 ]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_setting_makes_a_check_raise(project: Project, name: str) -> None:
     project.alias("bucket", S3, **S3_OPTIONS)
+    project.alias("container", AZURE, **AZURE_OPTIONS)
     project.alias("default", **_public_s3())
     for value in ODD:
         setattr(project.settings, name, value)
@@ -912,7 +999,7 @@ def test_no_key_of_gateway_makes_a_check_raise(project: Project, name: str) -> N
         messages()
 
 
-@pytest.mark.parametrize("backend", [LOCAL, S3], ids=["local", "s3"])
+@pytest.mark.parametrize("backend", [LOCAL, S3, AZURE], ids=["local", "s3", "azure"])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_no_option_makes_a_check_raise(project: Project, backend: str, name: str) -> None:
     for value in ODD:
