@@ -1,0 +1,236 @@
+"""Uploads on real servers that hold them to what was signed: what arrives, what is refused, and when it is seen."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.files.storage import storages
+
+from gateway import links, uploads
+from gateway.errors import ChecksumMismatch, NotUploaded, SizeMismatch, StorageUnavailable, TypeMismatch, UploadRejected
+from gateway.models import File, ObjectDeletion, UploadSession
+from gateway.resources import Resource
+from gateway.uploads import PartWanted
+from tests.emulators.s3 import Response
+from tests.gateway.link_stores import LocalStore, Store
+from tests.gateway.test_links_fetched import open_store
+from tests.gateway.uploads.conftest import PDF, PNG, begin, principal_of
+
+pytestmark = pytest.mark.django_db
+
+MIB = 2**20
+REFUSED = {400, 403, 409, 411, 412, 413, 415}
+
+
+@pytest.fixture(scope="module", params=["local", "rclone", "ceph"])
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with open_store(request.param, request, tmp_path_factory.mktemp(request.param)) as store:
+        yield store
+
+
+@pytest.fixture
+def store(opened: Store, request: pytest.FixtureRequest, settings: Any) -> Store:
+    if opened.emulator is not None:
+        request.getfixturevalue(opened.emulator)  # said for each test, so that the account of emulators counts it
+    settings.STORAGES = settings.STORAGES | {opened.alias: {"BACKEND": opened.backend, "OPTIONS": opened.options}}
+    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": opened.alias, "UPLOAD_PART_BYTES": 5 * MIB}
+    if isinstance(opened, LocalStore):
+        settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": opened.public_url}
+    return opened
+
+
+def put(store: Store, link: Any, content: bytes, **headers: str) -> Response:
+    sent = dict(link.headers) | {name.replace("_", "-"): value for name, value in headers.items()}
+    return store.send(link.url, method=link.method, headers=sent, body=content)
+
+
+def finalize(user: Any, begun: Any) -> Any:
+    return uploads.finalize(principal_of(user), begun.session.pk)
+
+
+def download(store: Store, user: Any) -> Response:
+    return store.send(links.issue(principal_of(user), Resource.of_file(File.objects.get())).url)
+
+
+class TestOnePiece:
+    def test_it_becomes_a_file(self, store: Store, alice: Any) -> None:
+        begun = begin(alice)
+        assert put(store, begun.link, PDF).status in (200, 201)
+        finalized = finalize(alice, begun)
+        file = File.objects.get()
+        assert finalized.reference == str(file.pk)
+        assert (file.size_bytes, file.content_type) == (len(PDF), "application/pdf")
+        assert finalized.session.etag
+        answer = download(store, alice)
+        assert (answer.status, answer.body) == (200, PDF)
+
+    def test_an_empty_file_is_a_file(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, b"", content_type="text/plain")
+        assert put(store, begun.link, b"").status in (200, 201)
+        finalize(alice, begun)
+        assert download(store, alice).body == b""
+
+    @pytest.mark.parametrize(
+        ("content", "headers"),
+        [
+            pytest.param(PDF[:-1], {}, id="shorter"),
+            pytest.param(PDF + b"x", {}, id="longer"),
+            pytest.param(PDF, {"Content_Type": "text/html"}, id="another-type"),
+        ],
+    )
+    def test_the_store_refuses_what_was_not_signed(
+        self, store: Store, alice: Any, content: bytes, headers: dict[str, str]
+    ) -> None:
+        begun = begin(alice)
+        assert put(store, begun.link, content, **headers).status in REFUSED
+        with pytest.raises(NotUploaded):
+            finalize(alice, begun)
+
+    def test_other_bytes_never_become_a_file(self, store: Store, alice: Any) -> None:
+        begun = begin(alice)
+        answer = put(store, begun.link, PDF[:-1] + b"y")
+        # Not every store compares what was signed with what it got; then finalize does.
+        with pytest.raises(NotUploaded if answer.status in REFUSED else ChecksumMismatch):
+            finalize(alice, begun)
+        assert not File.objects.exists()
+
+    def test_other_bytes_with_a_checksum_of_their_own_are_refused(self, store: Store, alice: Any) -> None:
+        begun = begin(alice)
+        other = PDF[:-1] + b"y"
+        headers = dict(begun.link.headers)  # type: ignore[union-attr]
+        name = next(name for name in headers if "sha256" in name or name == "Content-Digest")
+        headers[name] = headers[name][:-6] + "AAAAA="
+        assert store.send(begun.link.url, method="PUT", headers=headers, body=other).status in REFUSED  # type: ignore[union-attr]
+
+    def test_it_is_not_replaced_after_finalize(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, sha256=None)
+        put(store, begun.link, PDF)
+        finalize(alice, begun)
+        answer = put(store, begun.link, PDF[:-1] + b"y")
+        if "refusal to overwrite" in store.lacks:
+            assert answer.status == 200
+            return
+        assert answer.status in (409, 412)
+        assert download(store, alice).body == PDF
+
+    def test_a_picture_is_a_picture(self, store: Store, alice: Any) -> None:
+        page = b"<!doctype html><script>alert(1)</script>"
+        begun = begin(alice, page, content_type="image/png", filename="a.png")
+        assert put(store, begun.link, page).status in (200, 201)
+        for _ in range(2):
+            with pytest.raises(TypeMismatch):
+                finalize(alice, begun)
+        assert ObjectDeletion.objects.get().key == begun.session.key
+
+    def test_what_was_written_past_the_link_is_held_to_size_and_type(self, store: Store, alice: Any) -> None:
+        for content, verdict in ((PDF[:-1], SizeMismatch), (PNG + b"x" * (len(PDF) - len(PNG)), UploadRejected)):
+            begun = begin(alice)
+            store.put(begun.session.key, content)
+            with pytest.raises(verdict):
+                finalize(alice, begun)
+
+
+class TestParts:
+    CONTENT = b"%PDF-1.7\n" + secrets.token_bytes(5 * MIB) + b"the end"
+
+    def part(self, number: int) -> bytes:
+        return self.CONTENT[(number - 1) * 5 * MIB : number * 5 * MIB]
+
+    def sign(self, user: Any, begun: Any, *numbers: int) -> list[Any]:
+        parts = [PartWanted(number=number, size_bytes=len(self.part(number))) for number in numbers]
+        return uploads.sign_parts(principal_of(user), begun.session.pk, parts)
+
+    def received(self, user: Any, begun: Any) -> list[tuple[int, int]]:
+        parts = uploads.look(principal_of(user), begun.session.pk).parts
+        return [(part.number, part.size_bytes) for part in parts or ()]
+
+    def test_they_become_a_file_in_any_order(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, self.CONTENT)
+        assert (begun.session.strategy, begun.link) == ("multipart", None)
+        first, second = self.sign(alice, begun, 1, 2)
+        assert put(store, second, self.part(2)).status in (200, 201)
+        assert self.received(alice, begun) == [(2, len(self.part(2)))]
+        with pytest.raises(NotUploaded):
+            finalize(alice, begun)
+        assert put(store, first, self.part(1)).status in (200, 201)
+        finalize(alice, begun)
+        assert download(store, alice).body == self.CONTENT
+        # Part links are dead now: the object appeared by the server's word alone.
+        assert put(store, second, self.part(2)).status == 404
+        assert download(store, alice).body == self.CONTENT
+
+    def test_a_replayed_part_replaces_itself_alone_and_the_checksum_sees_it(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, self.CONTENT)
+        first, second = self.sign(alice, begun, 1, 2)
+        for link, number in ((first, 1), (second, 2)):
+            put(store, link, self.part(number))
+        answer = put(store, second, b"THE END".ljust(len(self.part(2))))
+        if store.alias == "rclone":
+            # It has sent the part on already, and says so.
+            assert answer.status == 501
+            return
+        assert answer.status in (200, 201)
+        assert self.received(alice, begun) == [(1, 5 * MIB), (2, len(self.part(2)))]
+        with pytest.raises(ChecksumMismatch):
+            finalize(alice, begun)
+
+    def test_a_part_has_its_size(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, self.CONTENT)
+        (second,) = self.sign(alice, begun, 2)
+        for content in (self.part(2)[:-1], self.part(2) + b"x"):
+            assert put(store, second, content).status in REFUSED
+        assert self.received(alice, begun) == []
+
+    def test_given_up_its_parts_find_no_place(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, self.CONTENT)
+        (second,) = self.sign(alice, begun, 2)
+        uploads.abort(principal_of(alice), begun.session.pk)
+        assert put(store, second, self.part(2)).status == 404
+        assert UploadSession.objects.get().store_upload_id == ""
+        unfinished = storages[store.alias].objects.unfinished()  # type: ignore[attr-defined]
+        assert begun.session.store_upload_id not in {one.upload_id for one in unfinished}
+
+    def test_it_can_be_finalized_after_a_crash_between_completing_and_noting(self, store: Store, alice: Any) -> None:
+        """F21, F22: the store has the object, the row does not know it yet."""
+        begun = begin(alice, self.CONTENT)
+        for link, number in zip(self.sign(alice, begun, 1, 2), (1, 2), strict=True):
+            put(store, link, self.part(number))
+        objects: Any = storages[store.alias].objects  # type: ignore[attr-defined]
+        session = UploadSession.objects.get()
+        objects.complete_parts(
+            session.key, session.store_upload_id, objects.parts(session.key, session.store_upload_id)
+        )
+        UploadSession.objects.update(state="verifying")
+        first, second = finalize(alice, begun), finalize(alice, begun)
+        assert first.reference == second.reference
+        assert File.objects.count() == 1
+
+
+def test_a_store_that_is_down_is_unavailable_and_the_upload_goes_on_later(
+    store: Store, alice: Any, settings: Any, tmp_path: Any
+) -> None:
+    if isinstance(store, LocalStore):
+        options = {"location": tmp_path / "file"}
+        (tmp_path / "file").write_bytes(b"no directory")
+    else:
+        options = store.options | {"endpoint_url": "http://127.0.0.1:1"}
+    begun = begin(alice)
+    put(store, begun.link, PDF)
+    working = settings.STORAGES
+    settings.STORAGES = working | {store.alias: {"BACKEND": store.backend, "OPTIONS": options}}
+    with pytest.raises((StorageUnavailable, NotUploaded)):
+        finalize(alice, begun)
+    settings.STORAGES = working
+    assert finalize(alice, begun).session.state == "ready"
+
+
+def test_the_listing_knows_every_object_by_the_name_of_its_row(store: Store, alice: Any) -> None:
+    begun = begin(alice)
+    put(store, begun.link, PDF)
+    finalized = finalize(alice, begun)
+    listed = {one.name: one for one in storages[store.alias].objects.objects()}  # type: ignore[attr-defined]
+    assert listed[begun.session.key].size_bytes == len(PDF)
+    assert listed[begun.session.key].etag == finalized.session.etag
