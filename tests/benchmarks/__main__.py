@@ -6,11 +6,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import serving_links, signing
+from tests.benchmarks import serving_links, signing, signing_gcs
 from tests.benchmarks.measuring import Table, machine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-TABLES: list[Callable[[], Table]] = [signing.table, signing.process_table, serving_links.table]
+TABLES: list[Callable[[], Table]] = [
+    signing.table,
+    signing.process_table,
+    signing_gcs.table,
+    serving_links.table,
+    signing_gcs.page_table,
+]
 
 
 def main() -> int:

@@ -35,30 +35,30 @@ def link(request: HttpRequest) -> JsonResponse:
 
 def recorded_link(request: HttpRequest) -> JsonResponse:
     url = _url(request)
-    _record(request)
+    record(request)
     return JsonResponse({"url": url}, status=201)
 
 
 def page(request: HttpRequest) -> JsonResponse:
     """Show a page of rows with django-storages' links, with neither a decision about each nor a record."""
-    return JsonResponse({"urls": [storage.url(row.file.name) for row in _rows(request)]}, status=201)
+    return JsonResponse({"urls": [storage.url(row.file.name) for row in rows_of(request)]}, status=201)
 
 
 def recorded_page(request: HttpRequest) -> JsonResponse:
     """Show the same page, and record each link as it is made."""
     urls = []
-    for row in _rows(request):
+    for row in rows_of(request):
         urls.append(storage.url(row.file.name))
-        _record(request)
+        record(request)
     return JsonResponse({"urls": urls}, status=201)
 
 
 def prefetched_page(request: HttpRequest) -> JsonResponse:
     """Show the same page with ours: each is decided, and recorded before the page leaves."""
-    return JsonResponse({"urls": [row.file.url for row in prefetch(_rows(request), "file")]}, status=201)
+    return JsonResponse({"urls": [row.file.url for row in prefetch(rows_of(request), "file")]}, status=201)
 
 
-def _record(request: HttpRequest) -> None:
+def record(request: HttpRequest) -> None:
     now = timezone.now()
     Issuance.objects.create(
         at=now,
@@ -71,7 +71,7 @@ def _record(request: HttpRequest) -> None:
     )
 
 
-def _rows(request: HttpRequest) -> QuerySet[Document]:
+def rows_of(request: HttpRequest) -> QuerySet[Document]:
     if not request.user.is_authenticated:
         raise Http404
     return Document.objects.filter(owner=request.user.pk).order_by("pk")[:PAGE]
