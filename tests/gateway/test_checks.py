@@ -19,6 +19,8 @@ from django.core.files.storage import FileSystemStorage, InMemoryStorage, storag
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 from django.db.models.fields.files import FieldFile
+from imagekit.models import ImageSpecField
+from imagekit.models.fields.utils import ImageSpecFileDescriptor
 
 from gateway.checks import FIXES, TAG
 from gateway.fields import PrivateFieldFile, adopt
@@ -779,8 +781,73 @@ def test_names_a_bad_field(
     assert found[0].hint == FIXES[number]
 
 
+def installed(app: str, **settings: Any) -> Change:
+    """Install a library of thumbnails, and set what it reads."""
+
+    def change(project: Project) -> None:
+        project.settings.INSTALLED_APPS = [*project.settings.INSTALLED_APPS, app]
+        project.alias("thumbnails", location=project.root / "thumbnails")
+        for name, value in settings.items():
+            setattr(project.settings, name, value)
+
+    return change
+
+
+# Which library keeps what is made of private images where everybody can fetch it.
+THUMBNAILS: dict[str, tuple[str, Change]] = {
+    "easy-thumbnails": ("on 'easy_thumbnails'", installed("easy_thumbnails")),
+    "easy-thumbnails on a public alias": (
+        "on 'default' (THUMBNAIL_DEFAULT_STORAGE_ALIAS)",
+        installed("easy_thumbnails", THUMBNAIL_DEFAULT_STORAGE_ALIAS="default"),
+    ),
+    "easy-thumbnails on no alias": (
+        "on 'nowhere'",
+        installed("easy_thumbnails", THUMBNAIL_DEFAULT_STORAGE_ALIAS="nowhere"),
+    ),
+    "sorl": ("on 'default' (THUMBNAIL_STORAGE)", installed("sorl.thumbnail")),
+    "sorl by a path": (
+        "FileSystemStorage'",
+        installed("sorl.thumbnail", THUMBNAIL_STORAGE="django.core.files.storage.FileSystemStorage"),
+    ),
+    "ImageKit": ("on 'default' (IMAGEKIT_DEFAULT_FILE_STORAGE)", installed("imagekit")),
+    "ImageKit by a path that leads nowhere": (
+        "on 'nowhere.Storage'",
+        installed("imagekit", IMAGEKIT_DEFAULT_FILE_STORAGE="nowhere.Storage"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "change"), THUMBNAILS.values(), ids=THUMBNAILS)
+def test_names_a_library_that_makes_private_images_public(project: Project, said: str, change: Change) -> None:
+    change(project)
+    (message,) = [message for message in messages() if message.id == "gateway.E070"]
+    assert said in message.msg
+    assert "hostapp.Photo.image" in message.msg
+    assert "hostapp.Invoice.scan" in message.msg
+    assert "Leaflet" not in message.msg
+
+
+@pytest.mark.parametrize("storage", ["public", "private", "none"])
+def test_names_a_field_of_imagekit_that_makes_a_private_image_public(
+    project: Project, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    installed("imagekit", IMAGEKIT_DEFAULT_FILE_STORAGE="thumbnails")(project)
+    given = {"public": InMemoryStorage, "private": lambda: storages["thumbnails"], "none": None}[storage]
+    small = ImageSpecField(source="image", format="PNG", cachefile_storage=given, id=f"hostapp:small:{storage}")
+    monkeypatch.setattr(Photo, "small", ImageSpecFileDescriptor(small, "small", "image"), raising=False)
+    found = [message for message in messages() if message.id == "gateway.E070"]
+    assert [message.obj for message in found] == [Photo._meta.get_field("image")] * (storage == "public")
+    assert all("hostapp.Photo.small" in message.msg for message in found)
+
+
 # What looks odd and is right.
 GOOD: dict[str, Change] = {
+    "easy-thumbnails on a private alias": installed("easy_thumbnails", THUMBNAIL_DEFAULT_STORAGE_ALIAS="thumbnails"),
+    "sorl on a private alias": installed("sorl.thumbnail", THUMBNAIL_STORAGE="thumbnails"),
+    "sorl on a private class": installed(
+        "sorl.thumbnail", THUMBNAIL_STORAGE="gateway.storages.filesystem.PrivateFileSystemStorage"
+    ),
+    "ImageKit on a private alias": installed("imagekit", IMAGEKIT_DEFAULT_FILE_STORAGE="thumbnails"),
     "S3 settings without an S3 alias": lambda p: setattr(p.settings, "AWS_S3_ENCRYPTION", True),
     "a dict of the project's own name": lambda p: setattr(p.settings, "STATICFILES_STORAGE", {"BACKEND": "x"}),
     "debug on this machine": lambda p: (
@@ -898,7 +965,7 @@ def test_documentation_tells_what_is_for_deploy_alone() -> None:
 
 
 def test_every_id_has_a_test() -> None:
-    tested = {number for number, *_ in (*BAD.values(), *BAD_FIELDS.values())} | {"E046"}
+    tested = {number for number, *_ in (*BAD.values(), *BAD_FIELDS.values())} | {"E046", "E070"}
     assert tested == set(FIXES)
 
 
