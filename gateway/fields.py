@@ -17,7 +17,7 @@ from types import CodeType
 from typing import Any, Self, cast
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.core.files.storage import default_storage
+from django.core.files.storage import default_storage, storages
 from django.db import models, transaction
 from django.db.models.fields.files import FieldFile, FileDescriptor, ImageFieldFile, ImageFileDescriptor
 from django.db.models.signals import class_prepared, post_save, pre_delete, pre_save
@@ -59,9 +59,19 @@ class PrivateFieldFile(FieldFile):
     """The value of a file field on a private storage."""
 
     field: Any
-    storage: Any
+    _other_storage: Any = None
     # A copy that a form shows.
     _is_shown = False
+
+    @property
+    def storage(self) -> Any:
+        """The storage itself, since libraries look for it in ``storages``; the field has a stand-in for an alias."""
+        storage = self.field.storage if self._other_storage is None else self._other_storage
+        return storages[storage.alias] if type(storage) is StorageByAlias else storage
+
+    @storage.setter
+    def storage(self, storage: Any) -> None:
+        self._other_storage = None if storage is self.field.storage else storage
 
     @property
     def url(self) -> str:

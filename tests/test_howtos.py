@@ -60,3 +60,43 @@ def test_what_a_page_shows_of_pytest_passes_there_and_a_leak_fails(tmp_path: Pat
     said = howto.run(tmp_path, *pytest_, f"{howto.APP}/test_leak.py", expected=1)
     assert "1 failed, 1 passed, 2 errors" in said
     assert "LinkKept" in said
+
+
+# How the other libraries make the thumbnail that docs/thumbnails.md makes with easy-thumbnails.
+EASY = 'get_thumbnailer(photo.image).get_thumbnail({"size": (200, 200)})'
+LIBRARIES = {
+    "imagekit": (
+        'INSTALLED_APPS[-1:] = ["imagekit"]\nIMAGEKIT_DEFAULT_FILE_STORAGE = "thumbnails"',
+        "from imagekit import ImageSpec, register\n"
+        "from imagekit.cachefiles import ImageCacheFile\n"
+        "from imagekit.processors import ResizeToFit\n\n\n"
+        "class Small(ImageSpec):\n"
+        "    processors = [ResizeToFit(200, 200)]\n"
+        '    format = "JPEG"\n\n\n'
+        'register.generator("reports:small", Small)\n',
+        "ImageCacheFile(Small(source=photo.image))",
+    ),
+    "sorl": (
+        'INSTALLED_APPS[-1:] = ["sorl.thumbnail"]\nTHUMBNAIL_STORAGE = "thumbnails"\n'
+        'THUMBNAIL_BACKEND = "reports.sorl_names.NamedAfterImage"',
+        "from sorl.thumbnail import get_thumbnail\n",
+        'get_thumbnail(photo.image, "200x200")',
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "imports", "thumbnail"), LIBRARIES.values(), ids=LIBRARIES)
+def test_the_policy_of_thumbnails_holds_for_the_other_libraries(
+    settings: str, imports: str, thumbnail: str, tmp_path: Path
+) -> None:
+    howto.build("docs/thumbnails.md", tmp_path)
+    project, tests = tmp_path / "mysite" / "settings.py", tmp_path / howto.APP / "tests.py"
+    assert 'INSTALLED_APPS += ["easy_thumbnails"]' in project.read_text()
+    project.write_text(f"{project.read_text()}\n\n{settings}\n")
+    code = tests.read_text().replace("from easy_thumbnails.files import get_thumbnailer\n", imports)
+    assert EASY in code
+    tests.write_text(code.replace(EASY, thumbnail))
+    said = howto.manage(
+        tmp_path, ["makemigrations", howto.APP], ["check", "--fail-level", "WARNING"], ["test", "--verbosity", "2"]
+    )
+    assert "Ran 3 tests" in said

@@ -1256,6 +1256,15 @@ class TestStorages:
                 assert instance.file.url == instance.file.permalink
         assert not document.file.storage.exists(document.file.name)
 
+    def test_a_value_has_the_storage_itself(self, settings: Any, tmp_path: Any) -> None:
+        # Libraries compare it with those of STORAGES, some by identity.
+        file, plain = Document().file, Invoice().scan
+        assert file.storage is plain.storage is storages["private"]
+        settings.STORAGES = settings.STORAGES | {"private": {"BACKEND": BACKEND, "OPTIONS": {"location": tmp_path}}}
+        assert file.storage is plain.storage is storages["private"]
+        file.storage = storages["default"]
+        assert file.storage is storages["default"]
+
     def test_even_one_of_another_kind(self, settings: Any) -> None:
         s3 = {
             "BACKEND": "gateway.storages.PrivateS3Storage",
