@@ -6,7 +6,7 @@ Must not delete anything that a row still names, and nothing before its grace is
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from gateway.conf import conf
 from gateway.models import File, FileState, ObjectDeletion, UploadSession, UploadState
 from gateway.resources import alias_of, private_storage
 
-__all__ = ["Swept", "enqueue", "file_fields", "sweep", "sweep_entry"]
+__all__ = ["Swept", "enqueue", "file_fields", "named", "sweep", "sweep_entry"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,21 +104,27 @@ def _finish(entry: ObjectDeletion) -> None:
         )
 
 
+def named(storage_alias: str, keys: Collection[str]) -> set[str]:
+    """Return those of some keys that a row names, or that an upload may still become a file under."""
+    files = File.objects.using(router.db_for_write(File)).filter(state=FileState.READY)
+    uploads = UploadSession.objects.using(router.db_for_write(UploadSession)).filter(state__in=UploadState.open())
+    found: set[str] = set()
+    for rows in (files, uploads):
+        found.update(rows.filter(storage_alias=storage_alias, key__in=keys).values_list("key", flat=True))
+    for field in file_fields():
+        found.update(_named_by(field, storage_alias, keys))
+    return found
+
+
 def _is_named(entry: ObjectDeletion) -> bool:
-    files = File.objects.using(router.db_for_write(File)).filter(
-        storage_alias=entry.storage_alias, key=entry.key, state=FileState.READY
-    )
-    uploads = UploadSession.objects.using(router.db_for_write(UploadSession)).filter(
-        storage_alias=entry.storage_alias, key=entry.key, state__in=UploadState.open()
-    )
-    return files.exists() or uploads.exists() or any(_names(field, entry) for field in file_fields())
+    return entry.key in named(entry.storage_alias, [entry.key])
 
 
-def _names(field: models.FileField, entry: ObjectDeletion) -> bool:
+def _named_by(field: models.FileField, storage_alias: str, keys: Collection[str]) -> Iterator[str]:
     # A storage of no known alias, or one that cannot be built, might be the same bucket: ask its rows too.
     with suppress(Exception):
-        if alias_of(field.storage) != entry.storage_alias:
-            return False
+        if alias_of(field.storage) != storage_alias:
+            return
     model: Any = field.model
-    rows = model._base_manager.using(router.db_for_write(model))
-    return bool(rows.filter(**{field.attname: entry.key}).exists())
+    rows = model._base_manager.using(router.db_for_write(model)).filter(**{f"{field.attname}__in": keys})
+    yield from map(str, rows.values_list(field.attname, flat=True))

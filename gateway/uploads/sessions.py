@@ -50,6 +50,7 @@ __all__ = [
     "Wanted",
     "abort",
     "begin",
+    "let_go",
     "look",
     "part_count",
     "sign_parts",
