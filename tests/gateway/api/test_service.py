@@ -44,7 +44,7 @@ def test_limits_storages_and_version_are_shown(alice: Any) -> None:
         "file_storage": "private",
     }
     assert capabilities["offline"] is True
-    assert capabilities["operations"] == ["Download", "Upload"]
+    assert capabilities["operations"] == ["Download", "Upload", "UploadPart"]
 
 
 def test_limits_follow_the_settings(alice: Any, settings: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_storage_is_named_by_its_alias_alone(alice: Any, settings: Any) -> Non
 
 
 def test_a_storage_that_cannot_sign_shows_no_capabilities(alice: Any, settings: Any) -> None:
-    options = S3["OPTIONS"] | {"access_key": None, "secret_key": None}  # type: ignore[operator]
+    options = S3["OPTIONS"] | {"secret_key": None}  # type: ignore[operator]
     settings.STORAGES = settings.STORAGES | {"cloud": S3 | {"OPTIONS": options}}
     assert by_token(alice).get(SERVICE).json()["storages"]["cloud"]["capabilities"] is None
 
