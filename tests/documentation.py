@@ -21,6 +21,7 @@ def settings_page() -> str:
     from gateway.conf import Conf
     from gateway.storages.base import PrivateStorageMixin
     from gateway.storages.filesystem import PrivateFileSystemStorage
+    from gateway.storages.gcs import PrivateGCSStorage
     from gateway.storages.s3 import PrivateS3Storage
 
     lines = [
@@ -50,6 +51,7 @@ def settings_page() -> str:
     for storage, name in (
         (PrivateStorageMixin, "every"),
         (PrivateS3Storage, "`PrivateS3Storage`"),
+        (PrivateGCSStorage, "`PrivateGCSStorage`"),
         (PrivateFileSystemStorage, "`PrivateFileSystemStorage`"),
     ):
         for option, meaning in attributes(storage, "Args").items():

@@ -78,10 +78,11 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
 
     Args:
         service_account_key: the content of Google's key file as a dict, or the file's path.
-        hmac_access_id, hmac_secret: an HMAC key.
+        hmac_access_id: of an HMAC key; it stands in every link.
+        hmac_secret: of the same key.
         signer_email: sign as this service account, without a key; the tokens are those of ``credentials``.
         signer_delegates: accounts to go through to it, each with the role on the next.
-        signer_tokens: a :class:`providers.TokenSource` in place of ``credentials``.
+        signer_tokens: a ``providers.TokenSource`` in place of ``credentials``.
         iam_endpoint_url: of the IAM Credentials API; None is Google's.
         endpoint_url: where the SDK moves the bytes, and links lead where no other address is given; None is
             Google's, whatever ``STORAGE_EMULATOR_HOST`` says.

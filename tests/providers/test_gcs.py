@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from providers import (
     Download,
     GCSProvider,
     HMACKey,
+    IAMSigner,
     InvalidConfiguration,
     InvalidTTL,
     Operation,
@@ -552,3 +554,59 @@ def test_signing_loads_no_sdk_and_without_rsa_no_cryptography() -> None:
     assert not with_hmac & (SDKS | {"cryptography", "ssl", "asyncio"})
     assert not with_rsa & SDKS
     assert "cryptography" in with_rsa  # otherwise this test would look at nothing
+
+
+# --- what the documentation says ---------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "google-cloud.md").read_text()
+
+
+def rows_of(heading: str) -> dict[str, list[str]]:
+    """Read the first table below a heading, or of the page's beginning: what its lines say of their first cell."""
+    text = PAGE.partition(f"## {heading}\n")[2] if heading else PAGE
+    table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert table is not None
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()]
+    return {first: others for first, *others in lines[2:]}
+
+
+def test_the_documentation_says_what_a_signature_binds() -> None:
+    def said(value: bool) -> str:
+        return "yes" if value else "no"
+
+    told = {what: bound for what, (bound, _) in rows_of("What the signature binds").items()}
+    capabilities = provider().capabilities
+    assert {
+        "method": said(capabilities.binds_method),
+        "cache control of a download": said(capabilities.binds_cache_control),
+        "size of an upload": said(capabilities.binds_size),
+        "type of an upload": said(capabilities.binds_content_type),
+        "checksum of an upload": ", ".join(sorted(capabilities.binds_checksum)),
+        "no overwriting": said(capabilities.binds_no_overwrite),
+        "part of an upload": said(capabilities.binds_part),
+    }.items() <= told.items()
+    # The other rows are those that the links show.
+    query = query_of(provider().sign(OPERATIONS["download-with-everything"], ttl=TTL, now=NOW))
+    named = {name for _, (_, by) in rows_of("What the signature binds").items() for name in re.findall("`([^`]+)`", by)}
+    headers = provider().sign(OPERATIONS["upload"], ttl=TTL, now=NOW).headers
+    for name in ("response-content-disposition", "response-content-type", "generation", "X-Goog-Expires"):
+        assert name in query
+        assert name in named
+    assert {"Content-Type", "Content-MD5"} <= headers.keys() & named
+
+
+@pytest.mark.parametrize(
+    ("credential", "credentials"),
+    [
+        pytest.param("service account key", KEY, id="rsa"),
+        pytest.param("HMAC key", HMAC, id="hmac"),
+        pytest.param("impersonation", IAMSigner(service_account_email=EMAIL), id="impersonation"),
+        pytest.param("workload identity", IAMSigner(), id="workload-identity"),
+    ],
+)
+def test_the_documentation_says_what_a_credential_can(credential: str, credentials: Any) -> None:
+    told = {re.sub(r"\[(.*?)\]\(.*\)", r"\1", name): others for name, others in rows_of("").items()}
+    capabilities = provider(credentials=credentials).capabilities
+    hours = capabilities.max_ttl // timedelta(hours=1)
+    life = f"{hours // 24} days" if hours > 24 else f"{hours} hours"
+    assert told[credential][1:] == ["no" if capabilities.offline else "yes", life]
