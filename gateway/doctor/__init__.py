@@ -12,6 +12,7 @@ from gateway.doctor.credentials import examine_credentials
 from gateway.doctor.exposure import examine_exposure, examine_place
 from gateway.doctor.findings import Finding, fail
 from gateway.doctor.local_disk import clean_up_local, examine_disk
+from gateway.doctor.other_stores import clean_up_other
 from gateway.doctor.site import examine_site
 from gateway.doctor.trip import examine_links, examine_upload
 from gateway.doctor.visit import Visit
@@ -61,6 +62,8 @@ def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
         yield from (examine_settings, examine_rights, clean_up)
     elif visit.is_local:
         yield from (examine_disk, clean_up_local)
+    else:
+        yield clean_up_other
 
 
 def _guarded(visit: Visit, part: Callable[[Visit], Iterator[Finding]]) -> Iterator[Finding]:

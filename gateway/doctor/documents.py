@@ -111,6 +111,13 @@ def lifecycle() -> Document:
                 "Filter": {"Prefix": "uploads/"},
                 "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
             },
+            {
+                "ID": "expire-probes",
+                "Status": "Enabled",
+                "Filter": {"Prefix": "uploads/gateway-probe"},
+                "Expiration": {"Days": 1},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            },
         ]
     }
 

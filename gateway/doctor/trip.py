@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from gateway.doctor.findings import Finding, fail, ok
+from gateway.doctor.findings import Finding, fail, note, ok
 from gateway.doctor.visit import CONTENT, Visit
+from providers.types import SignedURL
 
 __all__ = ["examine_links", "examine_upload"]
 
@@ -19,13 +20,8 @@ _NOT_VERIFIED = "Do not use this store: it does not verify signatures. Emulators
 def examine_upload(visit: Visit) -> Iterator[Finding]:
     """Upload the probe; afterwards ``visit.is_there`` tells whether there is one."""
     link = visit.upload()
-    # The same bytes under another type: were they taken, whoever has the link would choose how they are shown.
-    other = visit.fetch("PUT", link.url, {**link.headers, "Content-Type": "text/html"}, CONTENT)
-    if other.is_success:
-        visit.is_there = True
-        yield fail(visit.alias, "upload.other-type", "an upload link takes another content type", _NOT_VERIFIED)
-    else:
-        yield ok(visit.alias, "upload.other-type", f"another content type is refused ({other})")
+    yield from _other_type(visit, link)
+    if not visit.is_there:
         answer = visit.fetch("PUT", link.url, dict(link.headers), CONTENT)
         visit.is_there = answer.is_success
         if not answer.is_success:
@@ -48,6 +44,20 @@ def examine_upload(visit: Visit) -> Iterator[Finding]:
             )
         else:
             yield ok(visit.alias, "upload.overwrite", f"a second upload is refused ({again})")
+
+
+def _other_type(visit: Visit, link: SignedURL) -> Iterator[Finding]:
+    """Send the same bytes under another type: were they taken, the uploader would choose how they are shown."""
+    if not visit.provider.capabilities.binds_content_type:
+        found = "this store's links bind no content type"
+        yield note(visit.alias, "upload.other-type", found, "The gateway looks at it when the upload is finished.")
+        return
+    answer = visit.fetch("PUT", link.url, {**link.headers, "Content-Type": "text/html"}, CONTENT)
+    if answer.is_success:
+        visit.is_there = True
+        yield fail(visit.alias, "upload.other-type", "an upload link takes another content type", _NOT_VERIFIED)
+    else:
+        yield ok(visit.alias, "upload.other-type", f"another content type is refused ({answer})")
 
 
 def examine_links(visit: Visit) -> Iterator[Finding]:

@@ -74,7 +74,8 @@ class Visit:
         if self.is_local:
             public = urlsplit(conf().public_origin)
             return in_process(public.netloc or "localhost", is_secure=public.scheme == "https")
-        return over_network(getattr(self.storage, "verify", None))
+        # As S3's options have it, and as Azure's.
+        return over_network(getattr(self.storage, "verify", None) or getattr(self.storage, "ca_file", None))
 
     def download(self, *, ttl: timedelta = TTL, now: datetime | None = None) -> SignedURL:
         return links.probe(self.alias, Download, name=self.name, ttl=ttl, now=now)

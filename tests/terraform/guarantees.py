@@ -27,6 +27,7 @@ SETTINGS_KEYS = {
     "signer",
     "uploads_prefix",
 }
+PROBES = "uploads/gateway-probe"
 _SECRET = re.compile(r"secret|password|token|private_key|access_key", re.IGNORECASE)
 
 
@@ -103,7 +104,9 @@ def _aws_expires_uploads_only_if_asked(applied: Applied) -> bool:
     days = [
         rule["expiration"][0]["days"]
         for rule in _lifecycle(applied).values()
-        if rule["expiration"] and rule["expiration"][0]["days"] and rule["filter"][0]["prefix"] != "staging/"
+        if rule["expiration"]
+        and rule["expiration"][0]["days"]
+        and rule["filter"][0]["prefix"] not in ("staging/", PROBES)
     ]
     return days in ([], [400])
 
@@ -246,7 +249,11 @@ def _google_deletes_only(applied: Applied) -> bool:
         condition for action, condition in _google_lifecycle(applied) if action == "Delete" and "age" in condition
     ]
     return all(
-        condition in ({"age": 7, "matches_prefix": ["staging/"], "with_state": "ANY"},)
+        condition
+        in (
+            {"age": 7, "matches_prefix": ["staging/"], "with_state": "ANY"},
+            {"age": 1, "matches_prefix": [PROBES], "with_state": "ANY"},
+        )
         or condition == {"age": 400, "matches_prefix": ["uploads/"], "with_state": "LIVE"}
         for condition in by_age
     )
@@ -344,6 +351,26 @@ GUARANTEES: tuple[Guarantee, ...] = (
     Guarantee("aws", "unfinished multipart uploads end after a day", _aws_aborts),
     Guarantee("aws", "the quarantine is emptied after 7 days", _aws_quarantine),
     Guarantee("aws", "uploads go by age only where that was asked for", _aws_expires_uploads_only_if_asked),
+    Guarantee(
+        "aws",
+        "the doctor's probes are gone after a day",
+        lambda applied: (
+            _lifecycle(applied)["expire-probes"]["filter"][0]["prefix"] == PROBES
+            and _lifecycle(applied)["expire-probes"]["expiration"][0]["days"] == 1
+        ),
+    ),
+    Guarantee(
+        "gcp",
+        "the doctor's probes are gone after a day",
+        lambda applied: (
+            ("Delete", {"age": 1, "matches_prefix": [PROBES], "with_state": "ANY"}) in _google_lifecycle(applied)
+        ),
+    ),
+    Guarantee(
+        "azure",
+        "the doctor's probes are gone after a day",
+        lambda applied: _azure_rule("expire-probes")(applied)["filters"][0]["prefix_match"] == [f"uploads/{PROBES}"],
+    ),
     Guarantee("aws", "the bucket has its policy", lambda applied: bool(applied.one("aws_s3_bucket_policy", "this"))),
     Guarantee(
         "aws",
@@ -538,7 +565,7 @@ GUARANTEES: tuple[Guarantee, ...] = (
         "uploads go by age only where that was asked for",
         lambda applied: (
             all(
-                rule["name"] in ("expire-quarantine", "expire-uploads")
+                rule["name"] in ("expire-probes", "expire-quarantine", "expire-uploads")
                 for rule in applied.one("azurerm_storage_management_policy")["rule"]
                 if rule["actions"][0]["base_blob"]
             )

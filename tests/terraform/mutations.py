@@ -112,6 +112,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         "uploads go by age only",
     ),
     _aws("files go with the bucket", "= var.force_destroy", "= true", "destroying the bucket keeps its files"),
+    _aws(
+        "probes' rule takes everything",
+        'prefix = "${var.prefixes.uploads}gateway-probe"',
+        "prefix = var.prefixes.uploads",
+        "uploads go by age only",
+    ),
     _aws("the bucket has no policy", "var.emulator ? 0 : 1", "0", "the bucket has its policy"),
     # Amazon: the bucket's policy
     _aws("plain http", *_statement_off("DenyInsecureTransport"), "plain http: GetObject"),
@@ -387,6 +393,12 @@ MUTATIONS: tuple[Mutation, ...] = (
         "files are encrypted with the key",
         variant="gcp-everything",
     ),
+    _gcp(
+        "probes' rule takes everything",
+        '["${var.prefixes.uploads}gateway-probe"]',
+        "[var.prefixes.uploads]",
+        "uploads go by age only",
+    ),
     # Azure
     _azure(
         "plain http",
@@ -493,5 +505,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         '= "Allow"',
         "nobody comes in but the networks",
         variant="azure-everything",
+    ),
+    _azure(
+        "probes' rule takes everything",
+        '"${var.containers.uploads}/uploads/gateway-probe"',
+        '"${var.containers.uploads}/"',
+        "the doctor's probes are gone after a day",
     ),
 )

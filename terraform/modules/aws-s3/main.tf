@@ -143,6 +143,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # What gateway_doctor put there and could not take away.
+  rule {
+    id     = "expire-probes"
+    status = "Enabled"
+
+    filter {
+      prefix = "${var.prefixes.uploads}gateway-probe"
+    }
+
+    expiration {
+      days = 1
+    }
+
+    noncurrent_version_expiration {
+      noncurrent_days = 1
+    }
+  }
+
   dynamic "rule" {
     for_each = var.lifecycle_days.expire_uploads > 0 ? [var.lifecycle_days.expire_uploads] : []
 

@@ -138,6 +138,27 @@ resource "azurerm_storage_management_policy" "this" {
     }
   }
 
+  # What gateway_doctor put there and could not take away.
+  rule {
+    name    = "expire-probes"
+    enabled = true
+
+    filters {
+      blob_types   = ["blockBlob"]
+      prefix_match = ["${var.containers.uploads}/uploads/gateway-probe"]
+    }
+
+    actions {
+      base_blob {
+        delete_after_days_since_modification_greater_than = 1
+      }
+
+      version {
+        delete_after_days_since_creation = 1
+      }
+    }
+  }
+
   dynamic "rule" {
     for_each = var.lifecycle_days.expire_uploads > 0 ? [var.lifecycle_days.expire_uploads] : []
 

@@ -90,6 +90,19 @@ resource "google_storage_bucket" "this" {
     }
   }
 
+  # What gateway_doctor put there and could not take away.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      age            = 1
+      matches_prefix = ["${var.prefixes.uploads}gateway-probe"]
+      with_state     = "ANY"
+    }
+  }
+
   dynamic "lifecycle_rule" {
     for_each = var.lifecycle_days.expire_uploads > 0 ? [var.lifecycle_days.expire_uploads] : []
 

@@ -7,7 +7,6 @@ Must not answer for the store: what it lets through goes there as it came, and s
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
@@ -18,11 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from tests.emulators.certificates import certificate
 from tests.emulators.process import LOOPBACK
 
 _NOT_FORWARDED = {"connection", "transfer-encoding", "date", "server"}
@@ -41,8 +36,7 @@ class StrictProxy:
 
     def __init__(self, upstream_url: str, directory: Path) -> None:
         self.upstream = urlsplit(upstream_url).netloc
-        self.certificate_path = directory / "certificate.pem"
-        self._key_path = directory / "key.pem"
+        self.certificate_path = certificate(directory)
         self.reset()
 
     def reset(self) -> None:
@@ -55,7 +49,6 @@ class StrictProxy:
         self.region: str | None = None
 
     def __enter__(self) -> Self:
-        _make_certificate(self.certificate_path, self._key_path)
         proxy = self
 
         class Handler(_Handler):
@@ -64,7 +57,7 @@ class StrictProxy:
         self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate_path, self._key_path)
+        context.load_cert_chain(self.certificate_path)
         # The handshake is left to the thread of each connection: plain http must not stop the others.
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -154,25 +147,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing: a link in a log is a link."""
-
-
-def _make_certificate(certificate_path: Path, key_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "strict proxy")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
