@@ -1,4 +1,7 @@
-"""Signing for Azure Blob Storage beside azure-storage-blob and django-storages, with both kinds of key."""
+"""Signing for Azure Blob Storage beside azure-storage-blob and django-storages, and pages of links.
+
+Both kinds of key sign; a page has an account key.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from urllib.parse import quote
 from azure.storage.blob import BlobSasPermissions, UserDelegationKey, generate_blob_sas
 
 from providers import AzureProvider, Download, SharedKey, UserDelegation
+from tests.benchmarks import pages
 from tests.benchmarks.measuring import Row, Table, alternate
+from tests.emulators.postgres import Postgres
 from tests.emulators.token_endpoints import DelegationKeys
 
 ACCOUNT = "benchmarkaccount"
@@ -92,5 +97,19 @@ def table() -> Table:
         Row(f"{what}, the operation built too", built, sdk_one, sdks),
         Row(f"{what}, user delegation key", delegated_one, sdk_delegated, sdks, 1 / 3, "at most 1/3"),
         Row(f"{what}, user delegation key", delegated_one, django_storages, peer, 1 / 30, "at most 1/30"),
+    ]
+    return result
+
+
+def page_table() -> Table:
+    options = {"account_name": ACCOUNT, "account_key": KEY, "azure_container": CONTAINER}
+    entry = {"BACKEND": "gateway.storages.PrivateAzureStorage", "OPTIONS": options}
+    with Postgres() as postgres:
+        times = pages.measured(postgres.url, entry, "azure")
+    what, peer = f"a page of {pages.LINKS} links, `prefetch()`", "django-storages' `.url` of each"
+    result = Table("A page of links for Azure Blob Storage, with its audit rows")
+    result.rows = [
+        Row(what, times["page"], times["recorded"], f"{peer}, writing one row for each", 1, "no slower"),
+        Row(what, times["page"], times["plain"], f"{peer}, nothing decided or written"),
     ]
     return result

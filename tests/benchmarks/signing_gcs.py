@@ -1,23 +1,14 @@
-"""Signing for Google Cloud Storage beside google-cloud-storage and the bare RSA operation, and pages of links.
-
-The pages pass the whole WSGI handler, on PostgreSQL that commits to the disk. Run as a module it is the process
-that measures them; ``page_table()`` starts that process.
-"""
+"""Signing for Google Cloud Storage beside google-cloud-storage and the bare RSA operation, and pages of links."""
 
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,6 +17,7 @@ from google.cloud.storage import Client
 from google.oauth2 import service_account
 
 from providers import Download, GCSProvider, HMACKey, ServiceAccountKey
+from tests.benchmarks import pages
 from tests.benchmarks.measuring import Row, Table, alternate
 from tests.emulators.postgres import Postgres
 
@@ -36,7 +28,6 @@ TTL = timedelta(seconds=300)
 LINKS = 100
 ROUNDS = 21
 THREADS = 200
-HOST = "files.example.com"
 
 
 def key_info() -> dict[str, str]:
@@ -125,7 +116,8 @@ def page_table() -> Table:
     result = Table("A page of links for Google Cloud Storage, with its audit rows")
     with Postgres() as postgres:
         for name, options in signers.items():
-            measured = _measured(postgres.url, options, info)
+            entry = {"BACKEND": "gateway.storages.PrivateGCSStorage", "OPTIONS": {"bucket_name": BUCKET, **options}}
+            measured = pages.measured(postgres.url, entry, "gcs", {"BENCHMARK_KEY": json.dumps(info)})
             what = f"a page of {LINKS} links, `prefetch()`, {name}"
             plain, recorded = measured["plain"], measured["recorded"]
             peer = "django-storages' `.url` of each"
@@ -137,66 +129,4 @@ def page_table() -> Table:
     return result
 
 
-def _measured(database_url: str, options: dict[str, Any], info: dict[str, str]) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as temporary:
-        storages = Path(temporary) / "storages.json"
-        entry = {"BACKEND": "gateway.storages.PrivateGCSStorage", "OPTIONS": {"bucket_name": BUCKET, **options}}
-        storages.write_text(json.dumps({"private": entry}))
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-            "SECRET_KEY": "benchmark-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz",
-            "ALLOWED_HOSTS": HOST,
-            "DATABASE_URL": database_url,
-            "GATEWAY_PUBLIC_URL": f"https://{HOST}",
-            "GATEWAY_STORAGES_FILE": str(storages),
-            "BENCHMARK_KEY": json.dumps(info),
-        }
-        command = [sys.executable, "-m", "tests.benchmarks.signing_gcs"]
-        output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    measured: dict[str, float] = json.loads(output)
-    return measured
-
-
-def measure() -> dict[str, float]:
-    import uuid
-
-    from django.conf import settings
-    from django.contrib.auth import get_user_model
-    from django.core.management import call_command
-    from django.middleware.csrf import _get_new_csrf_string
-    from django.test import Client as Browser
-
-    from gateway.models import Issuance
-    from tests.benchmarks.serving_links import Site
-    from tests.hostapp.models import Document
-
-    call_command("migrate", verbosity=0)
-    user = get_user_model().objects.create_user(f"owner-{uuid.uuid4().hex}")
-    browser = Browser()
-    browser.force_login(user)
-    token = _get_new_csrf_string()
-    cookies = f"{settings.SESSION_COOKIE_NAME}={browser.session.session_key}; {settings.CSRF_COOKIE_NAME}={token}"
-    ours, plain = (Site(middleware, cookies, token) for middleware in (settings.MIDDLEWARE, settings.PLAIN_MIDDLEWARE))
-    for number in range(LINKS):
-        key = f"uploads/2026/11/{number:026x}/file.pdf"
-        # As a fixture: there is no store that could take the bytes.
-        Document(owner=user, file=key).save_base(raw=True, force_insert=True)
-    before = Issuance.objects.count()
-    page, plain_page, recorded_page = alternate(
-        lambda: ours.post("/prefetched/page", b"", 201),
-        lambda: plain.post("/plain/gcs/page", b"", 201),
-        lambda: plain.post("/plain/gcs/recorded_page", b"", 201),
-        rounds=15,
-    )
-    assert Issuance.objects.count() - before == 2 * 16 * LINKS  # ours and the recorded peer, every round
-    return {"page": page, "plain": plain_page, "recorded": recorded_page}
-
-
 _START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-if __name__ == "__main__":
-    import django
-
-    django.setup()
-    print(json.dumps(measure()))
