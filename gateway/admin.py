@@ -13,10 +13,20 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from gateway.fields import permalink_of
-from gateway.models import ApiToken, ExternalIdentity, File, FileState, Issuance, ObjectDeletion
+from gateway.models import ApiToken, Epoch, ExternalIdentity, File, FileState, Grant, Issuance, ObjectDeletion
+from gateway.principals import principal_of_user
 from gateway.resources import Resource
+from gateway.revocation import end_grant
 
-__all__ = ["ApiTokenAdmin", "ExternalIdentityAdmin", "FileAdmin", "IssuanceAdmin", "ObjectDeletionAdmin"]
+__all__ = [
+    "ApiTokenAdmin",
+    "EpochAdmin",
+    "ExternalIdentityAdmin",
+    "FileAdmin",
+    "GrantAdmin",
+    "IssuanceAdmin",
+    "ObjectDeletionAdmin",
+]
 
 
 class FactsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -96,3 +106,36 @@ class ExternalIdentityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     readonly_fields = ("created_at",)
     search_fields = ("subject__exact",)
     ordering = ("issuer", "subject")
+
+
+@admin.register(Grant)
+class GrantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Grants are made and ended, not changed: who was given what stays true in the audit."""
+
+    list_display = ("__str__", "user", "group", "token", "until", "created_at", "reason")
+    list_select_related = ("user", "group", "token")
+    list_filter = ("storage_alias", "until")
+    raw_id_fields = ("user", "group", "token")
+    readonly_fields = ("created_at",)
+    search_fields = ("key__exact", "id__exact", "user__pk__exact")
+    ordering = ("-created_at", "-id")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: Grant) -> None:
+        end_grant(obj, by=principal_of_user(request, request.user))
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        for grant in queryset:
+            self.delete_model(request, grant)
+
+
+@admin.register(Epoch)
+class EpochAdmin(FactsAdmin):
+    """What was taken back; ``manage.py gateway_revoke`` does it."""
+
+    list_display = ("scope", "target", "number", "at", "reason")
+    list_filter = ("scope",)
+    search_fields = ("target__exact",)
+    ordering = ("-number",)

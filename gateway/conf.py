@@ -35,6 +35,7 @@ class Conf:
         batch_limit: the most items of one batch.
         default_policy: decides where no policy is named: dotted path or instance.
         policies: ``{"app.Model.field" or "app.Model": policy}``.
+        storage_policies: ``{alias: policy}`` for rows whose field and model have none.
         path_policies: ``{alias: policy}`` for names that no row is known for.
         file_storage: alias under which the service keeps its own files.
         public_url: ``http(s)://host[:port]`` that links to the gateway itself start with; never taken
@@ -65,6 +66,7 @@ class Conf:
     batch_limit: int = 100
     default_policy: Any = "gateway.policies.DEFAULT_POLICY"
     policies: Mapping[str, Any] = field(default_factory=dict)
+    storage_policies: Mapping[str, Any] = field(default_factory=dict)
     path_policies: Mapping[str, Any] = field(default_factory=dict)
     file_storage: str = "private"
     public_url: str = ""
@@ -195,6 +197,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "default_policy": (_is_policy, "a dotted path or an instance with decide()"),
     "upload_policy": (_is_policy, "a dotted path or an instance with decide()"),
     "policies": (_are_policies, "a dict of label and policy: a dotted path or an instance with decide()"),
+    "storage_policies": (_are_policies, "a dict of alias and policy: a dotted path or an instance with decide()"),
     "path_policies": (_are_policies, "a dict of alias and policy: a dotted path or an instance with decide()"),
     "file_storage": (_is_text, "an alias of STORAGES"),
     "public_url": (_is_origin, "http(s)://host[:port]"),

@@ -477,7 +477,10 @@ async def aprobe(alias: str, *, now: datetime | None = None) -> SignedURL:
 
 
 def policy_for(resource: Resource) -> Any:
-    """Return the policy that decides about a resource: of its field, its model, its storage, or the default."""
+    """Return the policy that decides about a resource: of its field, its model, its storage, or the default.
+
+    Only a host's rows are asked about by storage: in which one a file of the service lies, its row says.
+    """
     settings = conf()
     if resource.model is None:
         by_path = settings.upload_policy if resource.is_new else settings.path_policies.get(resource.storage_alias)
@@ -489,6 +492,8 @@ def policy_for(resource: Resource) -> Any:
         own = own if own is not None else settings.policies.get(label)
     if own is None and resource.model is File:
         own = FILE_POLICY
+    elif own is None:
+        own = settings.storage_policies.get(resource.storage_alias)
     return resolve(settings.default_policy if own is None else own)
 
 

@@ -91,8 +91,9 @@ def revoke(scope: str, target: str = "", *, by: Principal, reason: str = "") -> 
 
 def end_grant(grant: Grant, *, by: Principal, reason: str = "") -> Revoked:
     """Delete a grant, and take back the links to what it was for; who may still have them asks again."""
+    reason = reason or f"grant {grant.pk}"
     grant.delete()
-    return revoke(Scope.OBJECT, f"{grant.storage_alias}:{grant.key}", by=by, reason=reason or f"grant {grant.pk}")
+    return revoke(Scope.OBJECT, f"{grant.storage_alias}:{grant.key}", by=by, reason=reason)
 
 
 def _check(scope: str, target: str) -> None:

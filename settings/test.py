@@ -15,7 +15,11 @@ from settings.base import GATEWAY, INSTALLED_APPS, STATICFILES_STORAGE
 
 SECRET_KEY = "test-only-0123456789abcdefghijklmnopqrstuvwxyz"
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
-INSTALLED_APPS = [*INSTALLED_APPS, "rest_framework", "tests.hostapp"]
+INSTALLED_APPS = [*INSTALLED_APPS, "guardian", "rest_framework", "rules", "tests.hostapp"]
+# Where a test installs its backend; no user of its own for strangers.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001"]
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = GUARDIAN_MONKEY_PATCH_GROUP = False
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 PRIVATE_ROOT = Path(tempfile.gettempdir()) / f"presign-gateway-tests-{os.getpid()}"

@@ -35,7 +35,12 @@ def check_policies() -> Iterator[CheckMessage]:
     if given is None:
         return
     named: list[tuple[str, Any, Any]] = [("GATEWAY['DEFAULT_POLICY']", given.default_policy, None)]
-    for key, policies in (("POLICIES", given.policies), ("PATH_POLICIES", given.path_policies)):
+    tables = {
+        "POLICIES": given.policies,
+        "STORAGE_POLICIES": given.storage_policies,
+        "PATH_POLICIES": given.path_policies,
+    }
+    for key, policies in tables.items():
         named += [(f"GATEWAY[{key!r}][{label!r}]", policy, None) for label, policy in policies.items()]
     named += [("policy", policy, one) for one in file_fields() if (policy := getattr(one, "policy", None))]
     for name, value, obj in named:
@@ -70,11 +75,12 @@ def check_policy_labels() -> Iterator[CheckMessage]:
         if problem := _label_problem(label):
             yield found("E063", f"GATEWAY['POLICIES'] has {label!r}, {problem}.")
     by_name = {alias.name: alias for alias in aliases()}
-    for name in given.path_policies:
-        if name not in by_name:
-            yield found("E064", f"GATEWAY['PATH_POLICIES'] has {name!r}, which STORAGES has not.")
-        elif by_name[name].error is None and not by_name[name].is_private:
-            yield found("E064", f"GATEWAY['PATH_POLICIES'] has {name!r}, which is not a private storage.")
+    for key, named in (("PATH_POLICIES", given.path_policies), ("STORAGE_POLICIES", given.storage_policies)):
+        for name in named:
+            if name not in by_name:
+                yield found("E064", f"GATEWAY[{key!r}] has {name!r}, which STORAGES has not.")
+            elif by_name[name].error is None and not by_name[name].is_private:
+                yield found("E064", f"GATEWAY[{key!r}] has {name!r}, which is not a private storage.")
 
 
 def _label_problem(label: str) -> str | None:

@@ -33,7 +33,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     *(("UPLOAD_PART_BYTES", value, "a whole number from 1 to 5368709120") for value in (0, 5 * 2**30 + 1, True)),
     *(("UPLOAD_LIFETIME", value, "a whole number from 60 to 604800") for value in (59, WEEK + 1, None)),
     *((key, value, "a dict of")
-      for key in ("POLICIES", "PATH_POLICIES")
+      for key in ("POLICIES", "PATH_POLICIES", "STORAGE_POLICIES")
       for value in (None, [], "a.b", {1: "a.b"}, {"": "a.b"}, {"x": None}, {"x": ""}, {"x": Everyone})),
     *(("FILE_STORAGE", value, "an alias of STORAGES") for value in (None, "", 5, b"private")),
     *(("TENANT", value, "a dotted path or None") for value in ("", 5, object, [])),
@@ -80,6 +80,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("DEFAULT_POLICY", "gateway.policies.FILE_POLICY", "gateway.policies.FILE_POLICY"),
     ("POLICIES", {"app.Model": DEFAULT_POLICY}, {"app.Model": DEFAULT_POLICY}),
     ("PATH_POLICIES", {"private": "a.b"}, {"private": "a.b"}),
+    ("STORAGE_POLICIES", {"private": "a.b"}, {"private": "a.b"}),
     ("FILE_STORAGE", "other", "other"),
     ("TENANT", None, None),
     ("TENANT", "a.b", "a.b"),

@@ -26,7 +26,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
-from gateway import links
+from gateway import links, policies
 from gateway.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -1648,3 +1648,19 @@ def test_a_refusal_and_its_error_show_no_secret(alice: Any, bob: Any) -> None:
 
     assert isinstance(answer, Refusal)
     assert "signature" not in repr(answer).lower()
+
+
+def test_a_storage_may_have_a_policy_for_rows_that_have_none(alice: Any, settings: Any) -> None:
+    invoice = Invoice(number="1", file="uploads/1.pdf")
+    invoice.save_base(raw=True)
+    resource = Resource.of_field(invoice, "file")
+    assert links.policy_for(resource) is policies.DEFAULT_POLICY
+    settings.GATEWAY = settings.GATEWAY | {"STORAGE_POLICIES": {"private": "gateway.policies.Authenticated"}}
+    assert str(links.policy_for(resource)) == "Authenticated"
+    assert links.issue(user_of(alice), resource).method == "GET"
+    # A field that a client may name has a policy of its own, and this is none.
+    assert not links.may_be_named(resource)
+    assert str(links.policy_for(Resource.of_field(new_document(alice), "file"))).startswith("Owner")
+    assert links.policy_for(Resource.of_file(new_file(alice))) is policies.FILE_POLICY
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"hostapp.Invoice": "gateway.policies.StaffOnly"}}
+    assert str(links.policy_for(resource)) == "StaffOnly"

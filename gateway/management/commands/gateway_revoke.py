@@ -8,14 +8,12 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.files.storage import storages
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import router
 
-from gateway.errors import GatewayError, InvalidReference
+from gateway.errors import GatewayError
+from gateway.management.lookup import object_of, user_of
 from gateway.principals import SYSTEM, acting_as
-from gateway.resources import parse_reference, resolved, rows_of
 from gateway.revocation import Revoked, revoke
 
 REASON = "manage.py gateway_revoke"
@@ -43,9 +41,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, scope: str, reason: str, target: str = "", **options: Any) -> None:
         match scope:
             case "file":
-                scope, target = "object", _object_of(target)
+                scope, target = "object", object_of(target)
             case "user":
-                scope, target = "principal", f"user:{_user(target).pk}"
+                scope, target = "principal", f"user:{user_of(target).pk}"
             case "storage" if target not in storages.backends:
                 raise CommandError(f"STORAGES has no alias {target!a}; {', '.join(sorted(storages.backends))}")
         with acting_as(SYSTEM, reason=REASON) as principal:
@@ -65,24 +63,3 @@ class Command(BaseCommand):
                 f" {living.until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}. The store serves them; only new credentials"
                 " of the signer would end them sooner."
             )
-
-
-def _object_of(reference: str) -> str:
-    try:
-        resource = parse_reference(reference)
-    except InvalidReference as error:
-        raise CommandError(f"{reference!a} is no reference: {error}") from None
-    row = None if resource is None else rows_of([resource]).first()
-    found = None if row is None or resource is None else resolved(resource, row)
-    if found is None:
-        raise CommandError(f"there is no file {reference!a}; name its object as alias:key")
-    return f"{found.storage_alias}:{found.key}"
-
-
-def _user(username: str) -> Any:
-    model = get_user_model()
-    manager: Any = model._default_manager
-    try:
-        return manager.db_manager(router.db_for_write(model)).get_by_natural_key(username)
-    except model.DoesNotExist:
-        raise CommandError(f"there is no user {username!a}") from None

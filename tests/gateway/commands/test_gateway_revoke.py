@@ -67,7 +67,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no-such-user": (["user", "nobody"], "there is no user 'nobody'"),
     "no-reference": (["file", "x"], "'x' is no reference"),
     "no-such-file": (["file", "11111111-1111-4111-8111-111111111111"], "name its object as alias:key"),
-    "no-such-model": (["file", "a.b:1:c"], "name its object as alias:key"),
+    "no-such-model": (["file", "a.b:1:c"], "names no private field"),
     "no-such-storage": (["storage", "nowhere"], "STORAGES has no alias 'nowhere'"),
     "no-key": (["object", "private"], "alias:key"),
     "nothing": ([], "required"),

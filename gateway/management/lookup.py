@@ -1,0 +1,47 @@
+"""What commands are given by name: users, and the objects that references mean.
+
+Must not decide: whoever may run a command may name anybody and anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError
+from django.db import router
+
+from gateway.errors import InvalidReference
+from gateway.resources import Resource, parse_reference, resolved, rows_of
+
+__all__ = ["object_of", "resource_of", "user_of"]
+
+
+def user_of(username: str) -> Any:
+    model = get_user_model()
+    manager: Any = model._default_manager
+    try:
+        return manager.db_manager(router.db_for_write(model)).get_by_natural_key(username)
+    except model.DoesNotExist:
+        raise CommandError(f"there is no user {username!a}") from None
+
+
+def resource_of(reference: str) -> Resource:
+    """Return what a reference means, whether it is there or not."""
+    try:
+        resource = parse_reference(reference)
+    except InvalidReference as error:
+        raise CommandError(f"{reference!a} is no reference: {error}") from None
+    if resource is None:
+        raise CommandError(f"{reference!a} names no private field, or no row that could be")
+    return resource
+
+
+def object_of(reference: str) -> str:
+    """Return ``alias:key`` of the object that a reference means now."""
+    resource = resource_of(reference)
+    row = rows_of([resource]).first()
+    found = None if row is None else resolved(resource, row)
+    if found is None:
+        raise CommandError(f"there is no file {reference!a}; name its object as alias:key")
+    return f"{found.storage_alias}:{found.key}"
