@@ -7,7 +7,9 @@ says which row and which key it means.
 from __future__ import annotations
 
 import mimetypes
+import os
 import re
+import threading
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,6 +33,7 @@ __all__ = [
     "PrivateStorage",
     "Resource",
     "alias_of",
+    "built",
     "facts_of",
     "facts_of_name",
     "is_private_storage",
@@ -151,6 +154,28 @@ def is_private_storage(storage: Any) -> bool:
     return True
 
 
+# One thread may ask for a storage while it builds another.
+_building = threading.RLock()
+
+
+def _forget_lock() -> None:
+    # A thread of the parent process may hold it, and is not here to let go.
+    global _building
+    _building = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
+
+
+def built(alias: str) -> Any:
+    """Return the storage of an alias, the same to all threads.
+
+    Django would build one for each thread that comes first, and each would fetch credentials of its own.
+    """
+    with _building:
+        return storages[alias]
+
+
 def private_storage(alias: str) -> Any:
     """Return the private storage of an alias.
 
@@ -159,7 +184,7 @@ def private_storage(alias: str) -> Any:
     """
     if alias not in storages.backends:
         raise StorageUnavailable(f"STORAGES has no alias {alias!r}")
-    storage = storages[alias]
+    storage = built(alias)
     if not is_private_storage(storage):
         raise StorageUnavailable(f"storage {alias!r} is {type(storage).__name__}, which is not a private one")
     return storage
@@ -177,7 +202,7 @@ def alias_of(storage: Any) -> str:
     for name in storages.backends:
         # Another alias that cannot be built is not this one.
         with suppress(Exception):
-            if storages[name] is storage or getattr(storage, "_wrapped", None) is storages[name]:
+            if built(name) is storage or getattr(storage, "_wrapped", None) is built(name):
                 return name
     raise StorageUnavailable(
         f"a {type(storage).__name__} outside STORAGES needs the option alias, naming one of"

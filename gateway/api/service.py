@@ -19,7 +19,7 @@ from gateway.api.parsing import MAX_BODY_BYTES, refuse_query
 from gateway.api.problems import answer
 from gateway.api.schemas import ServiceInfo
 from gateway.conf import conf
-from gateway.resources import PrivateStorage
+from gateway.resources import PrivateStorage, built
 from providers.errors import ProviderError
 
 __all__ = ["private_storages", "service_router"]
@@ -66,7 +66,7 @@ def private_storages() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for alias in sorted(storages.backends):
         try:
-            storage = storages[alias]
+            storage = built(alias)
         except Exception as error:
             # Whatever an option made its backend raise.
             logger.error("storage %s cannot be built: %s", alias, type(error).__name__)

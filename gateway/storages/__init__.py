@@ -8,9 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from django.core.files.storage import storages
-
 from gateway.conf import conf
+from gateway.resources import built
 
 __all__ = ["PrivateAzureStorage", "PrivateFileSystemStorage", "PrivateGCSStorage", "PrivateS3Storage", "StorageByAlias"]
 
@@ -39,10 +38,10 @@ class StorageByAlias:
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         # isinstance() asks here, and has to hear about the storage.
-        return type(storages[self.alias])
+        return type(built(self.alias))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(storages[self.alias], name)
+        return getattr(built(self.alias), name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copied and pickled by the alias; __getattr__ would hand out the storage's own way.

@@ -355,6 +355,8 @@ class GoogleMetadata(TokenEndpoint):
         if question.headers.get("metadata-flavor") != "Google":
             return _REFUSED
         flavour = {"Metadata-Flavor": "Google"}
+        if question.path == "/":  # google-auth asks so whether there is a metadata server at all
+            return 200, flavour, b""
         path = "/computeMetadata/v1/instance/service-accounts/default"
         if question.path == f"{path}/email":
             return 200, {**flavour, "Content-Type": "application/text"}, self.email.encode()
@@ -448,7 +450,8 @@ class DelegationKeys(TokenEndpoint):
 
     Attributes:
         accepts: tells whether a bearer token is good.
-        keys: the values that were issued, by their ``ske``.
+        keys: the values that were issued last, by their ``ske``.
+        issued: all of them, with their ``ske``.
         cut: how much earlier than asked a key ends.
     """
 
@@ -460,6 +463,7 @@ class DelegationKeys(TokenEndpoint):
         super().__init__(tls=tls)
         self.accepts: Callable[[str], bool] = bool
         self.keys: dict[str, str] = {}
+        self.issued: list[tuple[str, str]] = []
         self.cut = timedelta(0)
 
     def answer(self, question: Question) -> Reply:
@@ -475,6 +479,7 @@ class DelegationKeys(TokenEndpoint):
             return 400, {"x-ms-error-code": "InvalidXmlNodeValue"}, b""
         end = (_instant(end) - self.cut).strftime(TIME_FORMAT)
         self.keys[end] = base64.b64encode(secrets.token_bytes(32)).decode()
+        self.issued.append((end, self.keys[end]))
         root = ElementTree.Element("UserDelegationKey")
         fields = {
             "SignedOid": self.oid,

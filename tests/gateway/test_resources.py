@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from gateway.resources import (
     Facts,
     Resource,
     alias_of,
+    built,
     facts_of,
     parse_reference,
     private_storage,
@@ -29,6 +32,7 @@ from gateway.resources import (
 from gateway.storages import PrivateFileSystemStorage, StorageByAlias
 from tests.gateway.conftest import new_document, new_file
 from tests.hostapp.models import Document, Invoice, Leaflet
+from tests.providers.clouds import at_once
 
 UUID_TEXT = "0b9f8a6e-1c2d-4e3f-8a9b-0c1d2e3f4a5b"
 
@@ -406,3 +410,21 @@ def test_an_empty_version_is_none(alice: Any) -> None:
     assert found is not None
 
     assert facts_of(found).version is None
+
+
+class SlowStorage(FileSystemStorage):
+    """Takes its time to be made, so that all threads come while it is."""
+
+    made = 0
+
+    def __init__(self, **options: Any) -> None:
+        type(self).made += 1
+        time.sleep(0.05)
+        super().__init__(**options)
+
+
+def test_64_threads_that_come_first_are_given_one_storage(settings: Any, tmp_path: Path) -> None:
+    entry = {"BACKEND": f"{__name__}.SlowStorage", "OPTIONS": {"location": tmp_path}}
+    settings.STORAGES = settings.STORAGES | {"slow": entry}
+    assert len({id(storage) for storage in at_once(lambda: built("slow"))}) == 1
+    assert SlowStorage.made == 1
