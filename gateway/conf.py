@@ -22,6 +22,7 @@ from providers.types import MAX_SINGLE_UPLOAD_BYTES
 __all__ = ["Conf", "conf", "resolve"]
 
 _MAX_TTL_SECONDS = 7 * 24 * 3600  # the longest that any of the stores accepts
+_PREFIX = re.compile(r"/(?:[A-Za-z0-9_\-]+/)+")
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
 
 
@@ -59,6 +60,9 @@ class Conf:
             0 takes the address of the connection. At most 10.
         links_per_minute: the most links that the JSON API issues to one principal; a batch counts its items. None
             is no limit.
+        forward_auth: ``{"proxy": "nginx", "caddy" or "traefik", "secret": text, "paths": {"/prefix/": alias}}``: the
+            server that asks whether a file may be sent, and where its files are; the secret is at least 32 letters,
+            digits, ``-`` and ``_``.
     """
 
     default_ttl: timedelta = timedelta(seconds=300)
@@ -88,6 +92,8 @@ class Conf:
     trusted_proxies: int = 0
     links_per_minute: int | None = None
 
+    forward_auth: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
     @property
     def public_origin(self) -> str:
         """``public_url`` without a trailing slash."""
@@ -100,6 +106,7 @@ _SECONDS = {
     "delete_grace": (0, None),
     "upload_lifetime": (60, _MAX_TTL_SECONDS),
 }
+_SECRET = frozenset({"jwt_issuers", "forward_auth"})  # what holds secrets is not shown
 _NUMBERS = {
     "batch_limit": (1, 10_000),
     "warn_unprefetched": (0, None),
@@ -150,8 +157,7 @@ def _checked(key: str, name: str, value: Any) -> Any:
             raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {value!r}; {bound}")
         return timedelta(seconds=value) if name in _SECONDS else value
     if not _CHECKS[name][0](value):
-        # An issuer may have a secret, which is not shown.
-        given = f"of type {type(value).__name__}" if name == "jwt_issuers" else repr(value)
+        given = f"of type {type(value).__name__}" if name in _SECRET else repr(value)
         raise ImproperlyConfigured(f"GATEWAY[{key!r}] is {given}; {_CHECKS[name][1]}")
     return tuple(value) if name == "authenticators" else value
 
@@ -175,6 +181,25 @@ def _is_optional_count(value: Any) -> bool:
 def _are_issuers(value: Any) -> bool:
     # What each of them is, is looked at where tokens are read.
     return isinstance(value, Mapping) and all(map(_is_text, value))
+
+
+def _is_forward_auth(value: Any) -> bool:
+    if value == {}:
+        return True
+    if not isinstance(value, Mapping) or set(value) != {"proxy", "secret", "paths"}:
+        return False
+    proxy, secret, paths = value["proxy"], value["secret"], value["paths"]
+    return (
+        proxy in ("nginx", "caddy", "traefik")
+        and isinstance(secret, str)
+        and re.fullmatch(r"[A-Za-z0-9_\-]{32,}", secret) is not None
+        and isinstance(paths, Mapping)
+        and bool(paths)
+        and all(isinstance(prefix, str) and _PREFIX.fullmatch(prefix) for prefix in paths)
+        and all(map(_is_text, paths.values()))
+        # One below another would leave open which of them is meant.
+        and not any(one != other and one.startswith(other) for one in paths for other in paths)
+    )
 
 
 def _is_policy(value: Any) -> bool:
@@ -204,6 +229,11 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "authenticators": (_are_paths, "a list of dotted paths"),
     "tenant": (_is_optional_text, "a dotted path or None"),
     "audit_database": (_is_optional_text, "an alias of DATABASES or None"),
+    "forward_auth": (
+        _is_forward_auth,
+        "a dict of proxy (nginx, caddy or traefik), secret (32 or more letters, digits, - and _) and paths"
+        ' ({"/prefix/": alias}, none below another)',
+    ),
     "jwt_issuers": (_are_issuers, "a dict of issuer and dict"),
     "links_per_minute": (_is_optional_count, "a whole number from 1, or None"),
 }

@@ -7,6 +7,7 @@ from django.urls import include, path
 from gateway.api.health import healthz, readyz
 from gateway.api.mount import api_urls
 from gateway.api.page import log_in, log_out, page
+from gateway.delivery.forward_auth import forward_auth
 from gateway.delivery.local import data_plane
 from gateway.delivery.permalink import permalink
 
@@ -14,6 +15,7 @@ from gateway.delivery.permalink import permalink
 _gateway = [
     *api_urls(files=True),
     path("f/<path:reference>", permalink, name="permalink"),
+    path("forward-auth", forward_auth, name="forward_auth"),
     path("local/<slug:alias>/<path:key>", data_plane, name="local"),
 ]
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from django.urls import URLPattern, URLResolver, path
 
+from gateway.delivery.forward_auth import forward_auth
 from gateway.delivery.local import data_plane
 from gateway.delivery.permalink import permalink
 
@@ -16,6 +17,7 @@ app_name = "presign_gateway"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("f/<path:reference>", permalink, name="permalink"),
+    path("forward-auth", forward_auth, name="forward_auth"),
     path("local/<slug:alias>/<path:key>", data_plane, name="local"),
 ]
 

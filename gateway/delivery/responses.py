@@ -20,6 +20,7 @@ __all__ = [
     "EVERYWHERE",
     "NO_STORE",
     "SANDBOX",
+    "AnswerToServer",
     "BodilessResponse",
     "Body",
     "FileBytesResponse",
@@ -101,6 +102,15 @@ class FileHeadersResponse(_NoCookies, BodilessResponse):
 
 class HandedOverResponse(_NoCookies, BodilessResponse):
     """A word to the server in front about what it is to send in place of this answer."""
+
+
+class AnswerToServer(_NoCookies, BodilessResponse):
+    """Yes or no, to a server that asked on behalf of a client."""
+
+    def __init__(self, request: HttpRequest, *, status: int, headers: dict[str, str]) -> None:
+        super().__init__(request, status=status, headers={**NO_STORE, "Content-Length": "0", **headers})
+        if status == 204:
+            del self.headers["Content-Length"]
 
 
 class Body(Protocol):

@@ -25,7 +25,7 @@ from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres
 from tests.emulators.process import Unavailable
 from tests.emulators.rclone import RcloneS3
-from tests.emulators.web import Apache, Lighttpd, Nginx
+from tests.emulators.web import Apache, Caddy, Lighttpd, Nginx
 
 # also the fixtures' names
 EMULATORS = (
@@ -40,6 +40,7 @@ EMULATORS = (
     Apache.name,
     Lighttpd.name,
     Distribution.name,
+    Caddy.name,
 )
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 

@@ -77,6 +77,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("LINKS_PER_MINUTE", None, None),
     ("LINKS_PER_MINUTE", 100, 100),
     ("JWT_ISSUERS", {"https://id.example": {}}, {"https://id.example": {}}),
+    ("FORWARD_AUTH", {}, {}),
     ("DEFAULT_POLICY", "gateway.policies.FILE_POLICY", "gateway.policies.FILE_POLICY"),
     ("POLICIES", {"app.Model": DEFAULT_POLICY}, {"app.Model": DEFAULT_POLICY}),
     ("PATH_POLICIES", {"private": "a.b"}, {"private": "a.b"}),
@@ -103,7 +104,7 @@ def test_a_value_at_the_bound_is_taken(key: str, value: Any, wanted: Any) -> Non
 
 
 def test_every_key_has_a_refused_value_in_the_table() -> None:
-    assert {key for key, _, _ in REFUSED} | {"JWT_ISSUERS"} == {option.name.upper() for option in fields(Conf)}
+    assert {key for key, _, _ in REFUSED} | {"JWT_ISSUERS", "FORWARD_AUTH"} == {option.name.upper() for option in fields(Conf)}
 
 
 @pytest.mark.parametrize("value", [None, "secret", ["secret"], {"": {"key": "secret"}}, {5: "secret"}], ids=repr)
@@ -118,6 +119,40 @@ def test_issuers_are_refused_without_being_shown(value: Any) -> None:
 def test_the_secret_of_an_issuer_is_not_shown() -> None:
     with override_settings(GATEWAY={"JWT_ISSUERS": {"https://id.example": {"key": "secret"}}}):
         assert "secret" not in repr(conf())
+
+
+FORWARD_AUTH = {"proxy": "nginx", "secret": "s" * 32, "paths": {"/private/": "private"}}
+ODD_FORWARD_AUTH = {
+    "nothing": None,
+    "a-text": "s" * 32,
+    "no-secret": {"proxy": "nginx", "paths": {"/private/": "private"}},
+    "one-key-more": FORWARD_AUTH | {"headers": []},
+    "other-server": FORWARD_AUTH | {"proxy": "apache"},
+    "short-secret": FORWARD_AUTH | {"secret": "s" * 31},
+    "secret-of-bytes": FORWARD_AUTH | {"secret": b"s" * 32},
+    "secret-with-a-space": FORWARD_AUTH | {"secret": "s" * 32 + " "},
+    "no-path": FORWARD_AUTH | {"paths": {}},
+    "the-root": FORWARD_AUTH | {"paths": {"/": "private"}},
+    "no-slash-at-the-end": FORWARD_AUTH | {"paths": {"/private": "private"}},
+    "no-slash-at-the-start": FORWARD_AUTH | {"paths": {"private/": "private"}},
+    "dots": FORWARD_AUTH | {"paths": {"/../": "private"}},
+    "escaped": FORWARD_AUTH | {"paths": {"/a%20b/": "private"}},
+    "one-below-the-other": FORWARD_AUTH | {"paths": {"/a/": "private", "/a/b/": "private"}},
+    "no-alias": FORWARD_AUTH | {"paths": {"/private/": ""}},
+}
+
+
+@pytest.mark.parametrize("value", ODD_FORWARD_AUTH.values(), ids=ODD_FORWARD_AUTH)
+def test_a_server_that_asks_is_refused_without_its_secret_being_shown(value: Any) -> None:
+    with override_settings(GATEWAY={"FORWARD_AUTH": value}), pytest.raises(ImproperlyConfigured) as refused:
+        conf()
+    assert "GATEWAY['FORWARD_AUTH'] is of type" in str(refused.value)
+    assert "sss" not in str(refused.value)
+
+
+def test_the_secret_of_a_server_that_asks_is_not_shown() -> None:
+    with override_settings(GATEWAY={"FORWARD_AUTH": FORWARD_AUTH}):
+        assert "sss" not in repr(conf())
 
 
 def test_a_quota_under_a_full_batch_is_refused_with_both_numbers() -> None:

@@ -141,4 +141,4 @@ def test_without_django_ninja_there_is_all_but_the_api() -> None:
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_NINJA], capture_output=True, text=True, check=True, env=environment
     )
-    assert run.stdout.strip() == "['permalink', 'local']"
+    assert run.stdout.strip() == "['permalink', 'forward_auth', 'local']"

@@ -1,4 +1,4 @@
-"""nginx: X-Accel-Redirect to files and to buckets.
+"""nginx: X-Accel-Redirect to files and to buckets, and auth_request before them.
 
 Must not let a client reach an internal location, nor send a client's credentials to a store.
 Sources: https://nginx.org/en/docs/http/ngx_http_core_module.html and .../ngx_http_proxy_module.html
@@ -6,10 +6,11 @@ Sources: https://nginx.org/en/docs/http/ngx_http_core_module.html and .../ngx_ht
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
+from gateway.delivery.forward_auth import DISPOSITION_HEADER, HEADERS, POLICY_HEADER, SECRET_HEADER, TYPE_HEADER
 from gateway.delivery.responses import EVERYWHERE
-from gateway.delivery.server_blocks.site import Site, SiteError, Store, quoted
+from gateway.delivery.server_blocks.site import Asking, Site, SiteError, Store, inline_types, quoted
 from gateway.delivery.stream import PRECONDITIONS
 from gateway.delivery.x_accel import FILES, LINKS, REQUEST_HEADER
 
@@ -33,10 +34,10 @@ def block(site: Site, stores: Iterable[Store]) -> str:
     Raises:
         SiteError: a value cannot be printed, or a bucket's name cannot be found without a resolver.
     """
-    return "\n".join(_lines(site, [store for store in stores if store.delivery == "x_accel"])) + "\n"
+    return "\n".join(_lines(site, {store.alias: store for store in stores})) + "\n"
 
 
-def _lines(site: Site, stores: list[Store]) -> Iterator[str]:
+def _lines(site: Site, stores: Mapping[str, Store]) -> Iterator[str]:
     yield "# A link in a log is a link: the path alone is logged, as the client wrote it."
     yield "map $request_uri $gateway_path {"
     yield '    "~^([^?]*)" $1;'
@@ -57,19 +58,82 @@ def _lines(site: Site, stores: list[Store]) -> Iterator[str]:
     yield ""
     yield "    location / {"
     yield f"        proxy_pass http://{site.upstream};"
-    yield "        proxy_http_version 1.1;"
-    yield "        proxy_set_header Host $http_host;"
-    yield "        proxy_set_header X-Forwarded-Proto $scheme;"
-    yield "        proxy_set_header X-Forwarded-For $remote_addr;"
+    yield from _towards_the_gateway()
     yield "    }"
     yield "    # Both slashes: without them a sibling of the directory would be served."
     yield "    location /.gateway/ {"
     yield "        internal;"
     yield "        return 404;"
     yield "    }"
-    for store in stores:
-        yield from _files(store) if store.root else _links(site, store)
+    for store in stores.values():
+        if store.delivery == "x_accel":
+            yield from _files(store) if store.root else _links(site, store)
+    if site.asking is not None:
+        yield from _asking(site, site.asking)
+        for prefix, alias in site.asking.paths.items():
+            yield from _protected(site, prefix, _of(stores, alias))
+    for status in ("403", "404", "502"):
+        yield f"    location @gateway_{status} {{ return {status}; }}"
     yield "}"
+
+
+def _of(stores: Mapping[str, Store], alias: str) -> Store:
+    if alias not in stores:
+        raise SiteError(f"FORWARD_AUTH names {alias!r}, which is no private storage")
+    return stores[alias]
+
+
+def _towards_the_gateway() -> Iterator[str]:
+    yield "        proxy_http_version 1.1;"
+    yield "        proxy_set_header Host $http_host;"
+    yield "        proxy_set_header X-Forwarded-Proto $scheme;"
+    yield "        proxy_set_header X-Forwarded-For $remote_addr;"
+
+
+def _asking(site: Site, asking: Asking) -> Iterator[str]:
+    uri, method = HEADERS["nginx"]
+    yield f"    location = {asking.address} {{ return 404; }}"
+    yield "    location = /.gateway/asking {"
+    yield "        internal;"
+    yield f"        proxy_pass http://{site.upstream}{':' * site.upstream.startswith('unix:')}{asking.address};"
+    yield from _towards_the_gateway()
+    yield "        proxy_pass_request_body off;"
+    yield '        proxy_set_header Content-Length "";'
+    yield "        # Raw: $uri has been decoded, and could hold a line of its own."
+    yield f"        proxy_set_header {uri} $request_uri;"
+    yield f"        proxy_set_header {method} $request_method;"
+    yield f"        proxy_set_header {SECRET_HEADER} {asking.secret};"
+    yield "    }"
+
+
+def _protected(site: Site, prefix: str, store: Store) -> Iterator[str]:
+    yield f"    location ^~ {prefix} {{"
+    yield "        auth_request /.gateway/asking;"
+    variables = {
+        "gateway_type": TYPE_HEADER,
+        "gateway_disposition": DISPOSITION_HEADER,
+        "gateway_policy": POLICY_HEADER,
+    }
+    if not store.root:
+        variables["gateway_request"] = REQUEST_HEADER
+    for variable, header in variables.items():
+        yield f"        auth_request_set ${variable} $upstream_http_{header.lower().replace('-', '_')};"
+    if store.root:
+        yield f"        alias {quoted(store.root + '/')};"
+        yield f"        disable_symlinks on from={quoted(store.root)};"
+        yield "        max_ranges 1;"
+        yield "        types {"
+        for content_type, endings in inline_types(store.alias).items():
+            yield f"            {content_type} {' '.join(endings)};"
+        yield "        }"
+        yield "        default_type application/octet-stream;"
+    else:
+        yield from _store(site, store, denied="403")
+        yield "        add_header Content-Type $gateway_type;"
+    yield "        add_header Content-Disposition $gateway_disposition;"
+    yield '        add_header Cache-Control "private, no-cache";'
+    yield from _headers()
+    yield "    }"
 
 
 def _files(store: Store) -> Iterator[str]:
@@ -86,23 +150,31 @@ def _files(store: Store) -> Iterator[str]:
 
 
 def _links(site: Site, store: Store) -> Iterator[str]:
-    if store.is_named and not site.resolver:
-        raise SiteError(f"{store.host} is a name, whose address changes; nginx needs --resolver to find it")
     yield f"    location = {LINKS}{store.alias} {{"
     yield "        internal;"
     yield "        # Kept now: from the store's answer on, these names mean that one."
     yield "        set $gateway_policy $upstream_http_content_security_policy;"
     yield f"        set $gateway_request $upstream_http_{REQUEST_HEADER.lower().replace('-', '_')};"
+    yield from _store(site, store, denied="404")
+    yield from _headers()
+    yield "    }"
+
+
+def _store(site: Site, store: Store, *, denied: str) -> Iterator[str]:
+    """Send the signed request; ``denied`` is what a refusal is answered with, the gateway's and the store's alike."""
     if store.is_named:
+        if not site.resolver:
+            raise SiteError(f"{store.host} is a name, whose address changes; nginx needs --resolver to find it")
         yield f"        resolver {site.resolver};"
     yield "        # With a variable nginx sends the request as it was signed, and encodes nothing again."
     yield f"        proxy_pass {store.origin}$gateway_request;"
     yield from _towards_the_store(site, store)
+    # The store's own pages name the bucket.
+    yield "        proxy_intercept_errors on;"
+    yield "        error_page 400 404 405 = @gateway_404;"
+    yield f"        error_page 403 = @gateway_{denied};"
+    yield "        error_page 301 302 303 307 308 500 501 502 503 504 = @gateway_502;"
     yield from _from_the_store()
-    yield from _headers()
-    yield "    }"
-    yield f"    location @gateway_{store.alias}_missing {{ return 404; }}"
-    yield f"    location @gateway_{store.alias}_broken {{ return 502; }}"
 
 
 def _towards_the_store(site: Site, store: Store) -> Iterator[str]:
@@ -123,9 +195,6 @@ def _towards_the_store(site: Site, store: Store) -> Iterator[str]:
         yield f"        proxy_ssl_trusted_certificate {quoted(site.certificates)};"
         yield f"        proxy_ssl_name {store.host.partition(':')[0]};"
     yield "        proxy_max_temp_file_size 0;"
-    yield "        proxy_intercept_errors on;"
-    yield f"        error_page 400 401 403 404 405 = @gateway_{store.alias}_missing;"
-    yield f"        error_page 301 302 303 307 308 500 501 502 503 504 = @gateway_{store.alias}_broken;"
 
 
 def _from_the_store() -> Iterator[str]:

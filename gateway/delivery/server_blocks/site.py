@@ -5,9 +5,10 @@ Must not print anything; the servers' own files do.
 
 from __future__ import annotations
 
+import mimetypes
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,10 @@ from django.core.files.storage import storages
 from gateway.resources import PrivateStorage, private_storage
 from gateway.storages.filesystem import PrivateFileSystemStorage
 
-__all__ = ["Site", "SiteError", "Store", "quoted", "stores"]
+__all__ = ["Asking", "Site", "SiteError", "Store", "inline_types", "quoted", "stores"]
 
+# Python's own table, which is what the gateway goes by.
+EXTENSIONS = mimetypes.MimeTypes().types_map[True]
 _ADDRESS = re.compile(r"[A-Za-z0-9.\-:\[\]*_]+")
 _SOCKET = re.compile(r"unix:/[A-Za-z0-9._/\-]+")
 _RESOLVER = re.compile(r"[A-Za-z0-9.\-:\[\] ]+")
@@ -28,6 +31,22 @@ _NO_VALUE = re.compile(r"[\x00-\x1f\x7f\"\\$%{}`]")
 
 class SiteError(ValueError):
     """A value that a server would read as more than a value, or not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What ``GATEWAY["FORWARD_AUTH"]`` says, and where the gateway is asked.
+
+    Attributes:
+        proxy: the server that asks.
+        address: path on the gateway.
+        paths: ``{prefix: alias}``.
+    """
+
+    proxy: str
+    address: str
+    secret: str = field(repr=False)
+    paths: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +60,7 @@ class Site:
         access_log: path of a log without query strings.
         resolver: address of a name server, for nginx to find stores with.
         certificates: path of the authorities that stores are trusted by.
+        asking: how the server asks the gateway before it sends a file; None where it does not.
     """
 
     listen: str
@@ -49,6 +69,7 @@ class Site:
     access_log: str
     resolver: str = ""
     certificates: str = "/etc/ssl/certs/ca-certificates.crt"
+    asking: Asking | None = None
 
     def __post_init__(self) -> None:
         for name, form in (("listen", _ADDRESS), ("server_name", _ADDRESS)):
@@ -102,6 +123,15 @@ def stores() -> Iterator[Store]:
         else:
             base_url = private_storage(alias).provider.base_url
             yield Store(alias=alias, delivery=delivery, root="", base_url=base_url)
+
+
+def inline_types(alias: str) -> dict[str, list[str]]:
+    """Return the types that a storage's files may be shown as, each with the endings that mean it."""
+    types: dict[str, list[str]] = {}
+    for ending, content_type in sorted(EXTENSIONS.items()):
+        if content_type in private_storage(alias).inline_types:
+            types.setdefault(content_type, []).append(ending.removeprefix("."))
+    return types
 
 
 def quoted(value: str) -> str:

@@ -11,7 +11,7 @@ from django.db import close_old_connections
 
 from tests.emulators.ceph import CephGateway
 from tests.emulators.fixtures import serve
-from tests.emulators.web import Apache, Lighttpd, Nginx, WebServer
+from tests.emulators.web import Apache, Caddy, Lighttpd, Nginx, WebServer
 from tests.gateway.delivery.front import Site
 
 
@@ -48,6 +48,14 @@ def apache(request: pytest.FixtureRequest, site: Site) -> Iterator[WebServer]:
 @pytest.fixture(scope="session")
 def lighttpd(request: pytest.FixtureRequest, site: Site) -> Iterator[WebServer]:
     yield from _in_front(request, Lighttpd, site)
+
+
+@pytest.fixture(scope="session")
+def caddy(request: pytest.FixtureRequest, site: Site) -> Iterator[WebServer]:
+    with site.caddy_s_gateway() as gateway:
+        for server in serve(request, lambda: Caddy(site.block_of("caddy", gateway=gateway))):
+            yield server
+            assert not re.search("signature=|x-amz-credential", server.log(), re.IGNORECASE)
 
 
 def _in_front(request: pytest.FixtureRequest, kind: type[WebServer], site: Site) -> Iterator[WebServer]:

@@ -23,6 +23,8 @@ from tests.gateway.delivery.servers import Place, Populated, Server, environment
 LOCAL = {"streamed": "stream", "accel": "x_accel", "sendfile": "x_sendfile", "lighttpd": "x_lighttpd"}
 BUCKETS = {"bucket": "stream", "bucket-accel": "x_accel"}
 FILES = {"page": "pages/page.html", "image": "images/a.png", "document": "d/Überblick.pdf", "missing": "not/there.txt"}
+GUARDED = {"/guarded/": "guarded", "/store/": "bucket"}
+SECRET = secrets.token_urlsafe(32)
 LARGE_BYTES = 40 * 2**20
 NAMES = {f"key-{name}": key for name, key in KEYS.items()} | FILES
 
@@ -67,8 +69,17 @@ class Site(Emulator):
             alias: {"BACKEND": "gateway.storages.PrivateS3Storage", "OPTIONS": {**common, "delivery": delivery}}
             for alias, delivery in BUCKETS.items()
         }
+        storages["guarded"] = {
+            "BACKEND": "gateway.storages.PrivateFileSystemStorage",
+            "OPTIONS": {"location": str(self.files_directory / "guarded"), "delivery": "stream"},
+        }
+        policy = "tests.gateway.delivery.path_policy.OwnDirectory"
+        gateway = {
+            "FORWARD_AUTH": {"proxy": "nginx", "secret": SECRET, "paths": GUARDED},
+            "PATH_POLICIES": dict.fromkeys(GUARDED.values(), policy),
+        }
         files = dict.fromkeys([*LOCAL, *BUCKETS], NAMES | {"large": "large/file.bin"})
-        self.more: dict[str, Any] = {"storages": storages, "files": files}
+        self.more: dict[str, Any] = {"storages": storages, "files": files, "gateway": gateway}
         populated = self._stack.enter_context(Populated(**self.more))
         self.facts = populated.facts
         self.place = Place(populated.directory, populated.facts)
@@ -79,6 +90,11 @@ class Site(Emulator):
         for name, key in NAMES.items():
             if name != "missing":
                 self.client.put_object(Bucket=bucket, Key=key, Body=content_of(key))
+        for name, key in NAMES.items():
+            for user in ("alice", "bob"):
+                if name not in ("missing", "key-long", "key-deep"):
+                    self.write("guarded", f"{user}/{key}", content_of(f"{user}/{key}"))
+                    self.client.put_object(Bucket=bucket, Key=f"{user}/{key}", Body=content_of(f"{user}/{key}"))
         large = bytes(LARGE_BYTES)
         self.write("streamed", "large/file.bin", large)
         self.client.put_object(Bucket=bucket, Key="large/file.bin", Body=large)
@@ -86,6 +102,12 @@ class Site(Emulator):
         self.directory.chmod(0o755)
         self.gunicorn = self._stack.enter_context(Server("gunicorn-gthread", self.place, **self.more))
         self.uvicorn = self._stack.enter_context(Server("uvicorn", self.place, **self.more))
+
+    def caddy_s_gateway(self) -> Server:
+        """Return the application as it is behind Caddy, whose headers are others; the caller starts it."""
+        gateway = self.more["gateway"]
+        forward = gateway["FORWARD_AUTH"] | {"proxy": "caddy", "paths": {"/guarded/": "guarded"}}
+        return Server("gunicorn-gthread", self.place, **self.more | {"gateway": gateway | {"FORWARD_AUTH": forward}})
 
     @property
     def store_port(self) -> int:
@@ -99,15 +121,17 @@ class Site(Emulator):
         path.write_bytes(content)
         return path
 
-    def block_of(self, server: str, *options: str, upstream: str = "") -> MakeBlock:
+    def block_of(self, server: str, *options: str, upstream: str = "", gateway: Server | None = None) -> MakeBlock:
         """Return how to have a server's block printed by the project that the application runs."""
 
         def make(listen: str, access_log: Path) -> str:
+            ours = gateway or self.gunicorn
             argv = [
                 sys.executable, "-m", "django", "gateway_conf", server, "--listen", listen,
-                "--upstream", upstream or f"{LOOPBACK}:{self.gunicorn.port}", "--access-log", str(access_log), *options,
+                "--upstream", upstream or f"{LOOPBACK}:{ours.port}", "--access-log", str(access_log), "--with-secret",
+                *options,
             ]  # fmt: skip
-            return self.run(argv, extra_environment=environment(self.place.directory, self.gunicorn.url, **self.more))
+            return self.run(argv, extra_environment=environment(self.place.directory, ours.url, **ours.more))
 
         return make
 
