@@ -25,6 +25,7 @@ from django.utils.module_loading import import_string
 from storages.backends.azure_storage import AzureStorage, AzureStorageFile
 
 from gateway.errors import InvalidRequest, ObjectExists
+from gateway.storages.azure_objects import AzureObjects
 from gateway.storages.base import PrivateStorageMixin, exact, exact_directory, seconds
 from providers.azure import AzureCredentials, AzureProvider, SharedKey
 from providers.azure_delegation import ManagedIdentity, UserDelegation
@@ -108,6 +109,11 @@ class PrivateAzureStorage(PrivateStorageMixin, AzureStorage):  # type: ignore[mi
     def account_url(self) -> str:
         """Where the bytes go: the account's blob service."""
         return self.endpoint_url or f"{self.azure_protocol}://{self.account_name}.blob.{self.endpoint_suffix}"
+
+    @property
+    def objects(self) -> AzureObjects:
+        """The container, as uploads look at it."""
+        return AzureObjects(self)
 
     @property
     def provider(self) -> AzureProvider:

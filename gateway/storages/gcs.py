@@ -29,6 +29,7 @@ from storages.utils import setting
 
 from gateway.errors import InvalidRequest, ObjectExists
 from gateway.storages.base import PrivateStorageMixin, exact, seconds
+from gateway.storages.gcs_objects import GCSObjects
 from providers.errors import InvalidConfiguration
 from providers.gcs import GCSCredentials, GCSProvider, HMACKey, ServiceAccountKey, ServiceAccountSigner
 from providers.google_iam import CLOUD_PLATFORM, GoogleCredentials, IAMSigner
@@ -126,6 +127,11 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         if self.expiration is not None:
             self.default_ttl = seconds("expiration", _whole_seconds(self.expiration))
         self._connected: tuple[int, Any] | None = None
+
+    @property
+    def objects(self) -> GCSObjects:
+        """The bucket, as uploads look at it."""
+        return GCSObjects(self)
 
     @cached_property
     def provider(self) -> GCSProvider:

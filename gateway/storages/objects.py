@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-__all__ = ["ListedObject", "ObjectStore", "ReceivedPart", "StoredObject", "UnfinishedUpload"]
+__all__ = ["ListedObject", "ObjectStore", "PartStore", "ReceivedPart", "StoredObject", "UnfinishedUpload"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,6 @@ class UnfinishedUpload:
 class ObjectStore(Protocol):
     """One bucket, by the names that rows hold. Errors of the SDK pass; the caller knows none of them."""
 
-    least_part_bytes: int
-
     def stat(self, name: str) -> StoredObject | None:
         """Return what the store says of an object; None where there is none."""
         ...
@@ -75,6 +73,17 @@ class ObjectStore(Protocol):
             FileNotFoundError: there is none, or it is another one by now.
         """
         ...
+
+    def objects(self) -> Iterator[ListedObject]:
+        """Yield every object below the storage's location."""
+        ...
+
+
+@runtime_checkable
+class PartStore(ObjectStore, Protocol):
+    """A bucket that takes an object in parts, of which the server alone makes it."""
+
+    least_part_bytes: int
 
     def begin_parts(self, name: str, content_type: str) -> str:
         """Begin a part-wise upload and return the store's id of it."""
@@ -95,10 +104,6 @@ class ObjectStore(Protocol):
 
     def abort_parts(self, name: str, upload_id: str) -> None:
         """Give a part-wise upload up; one that is over is no error."""
-        ...
-
-    def objects(self) -> Iterator[ListedObject]:
-        """Yield every object below the storage's location."""
         ...
 
     def unfinished(self) -> Iterator[UnfinishedUpload]:

@@ -22,7 +22,16 @@ from gateway.resources import Resource
 from gateway.storages.objects import ObjectStore, StoredObject
 from gateway.uploads.permission import check, operation_of, own, place_of_session
 from gateway.uploads.places import Place
-from gateway.uploads.sessions import asking, note_object, part_count, part_size, stop_parts, store_of, transition
+from gateway.uploads.sessions import (
+    asking,
+    note_object,
+    part_count,
+    part_size,
+    part_store_of,
+    stop_parts,
+    store_of,
+    transition,
+)
 from gateway.uploads.verification import Verified, verify
 from providers.types import Upload
 
@@ -66,7 +75,7 @@ def finalize(principal: Principal, upload_id: str) -> Finalized:
             if not transition(session, UploadState.open(), UploadState.VERIFYING):
                 return _settled(session)
             if stored is None:
-                stored = _complete(session, store)
+                stored = _complete(session)
             verified = verify(session, store, stored)
     except UploadRejected as verdict:
         _reject(principal, session, verdict)
@@ -114,7 +123,7 @@ def _arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
         return stored
     if session.strategy != UploadSession.Strategy.MULTIPART:
         raise NotUploaded("the object is not there")
-    parts = store.parts(session.key, session.store_upload_id)
+    parts = part_store_of(session.storage_alias).parts(session.key, session.store_upload_id)
     if parts is None:
         # Joined by somebody else since we looked, or given up.
         stored = store.stat(session.key)
@@ -127,7 +136,8 @@ def _arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
     return None
 
 
-def _complete(session: UploadSession, store: ObjectStore) -> StoredObject:
+def _complete(session: UploadSession) -> StoredObject:
+    store = part_store_of(session.storage_alias)
     parts = store.parts(session.key, session.store_upload_id) or []
     for part in parts:
         if part.number > part_count(session) or part.size_bytes != part_size(session, part.number):

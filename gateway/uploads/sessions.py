@@ -34,7 +34,7 @@ from gateway.links import IssuedURL
 from gateway.models import UploadSession, UploadState
 from gateway.principals import Principal
 from gateway.resources import private_storage
-from gateway.storages.objects import ObjectStore, ReceivedPart
+from gateway.storages.objects import ObjectStore, PartStore, ReceivedPart
 from gateway.uploads.permission import check, operation_of, own, place_of_session, sessions
 from gateway.uploads.places import Place, place_of
 from providers.disposition import clean_filename
@@ -53,6 +53,8 @@ __all__ = [
     "let_go",
     "look",
     "part_count",
+    "part_size",
+    "part_store_of",
     "sign_parts",
     "stop_parts",
     "store_of",
@@ -170,7 +172,7 @@ def begin(principal: Principal, wanted: Wanted, *, idempotency_key: str | None =
             raise
         return _again(principal, winner, digest)
     try:
-        return _start(principal, session, place, store)
+        return _start(principal, session, place)
     except GatewayError:
         # Nothing of it has left, and its key is in no link.
         sessions().filter(pk=session.pk).delete()
@@ -215,7 +217,7 @@ def look(principal: Principal, upload_id: str) -> Received:
     session = own(principal, upload_id)
     if session.strategy != UploadSession.Strategy.MULTIPART or session.state not in _OPEN_TO_LINKS:
         return Received(session=session, parts=None)
-    store = store_of(session.storage_alias)
+    store = part_store_of(session.storage_alias)
     with asking(session.storage_alias):
         return Received(session=session, parts=store.parts(session.key, session.store_upload_id) or [])
 
@@ -261,7 +263,7 @@ def stop_parts(session: UploadSession) -> bool:
         return True
     try:
         with asking(session.storage_alias):
-            store_of(session.storage_alias).abort_parts(session.key, session.store_upload_id)
+            part_store_of(session.storage_alias).abort_parts(session.key, session.store_upload_id)
     except StorageUnavailable:
         return False  # the sweeper tries again
     sessions().filter(pk=session.pk).update(store_upload_id="")
@@ -296,6 +298,18 @@ def store_of(alias: str) -> ObjectStore:
     return store
 
 
+def part_store_of(alias: str) -> PartStore:
+    """Return what uploads in parts need of a storage.
+
+    Raises:
+        StorageUnavailable: it takes no parts.
+    """
+    store = store_of(alias)
+    if not isinstance(store, PartStore):
+        raise StorageUnavailable(f"storage {alias!r} takes no parts")
+    return store
+
+
 @contextmanager
 def asking(alias: str) -> Iterator[None]:
     """Whatever an SDK raises while a store is asked: it is unavailable. What is said by type passes."""
@@ -308,10 +322,11 @@ def asking(alias: str) -> Iterator[None]:
         raise StorageUnavailable(f"storage {alias!r}: {type(error).__name__}") from error
 
 
-def _start(principal: Principal, session: UploadSession, place: Place, store: ObjectStore) -> Begun:
+def _start(principal: Principal, session: UploadSession, place: Place) -> Begun:
     guarantees = _guarantees(session)
     if session.strategy == UploadSession.Strategy.MULTIPART:
         with asking(session.storage_alias):
+            store = part_store_of(session.storage_alias)
             session.store_upload_id = store.begin_parts(session.key, session.content_type)
         sessions().filter(pk=session.pk).update(store_upload_id=session.store_upload_id)
         return Begun(session=session, guarantees=guarantees)
@@ -363,16 +378,14 @@ def _check_part(session: UploadSession, part: PartWanted) -> None:
 
 def _plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
     """Return the strategy and the size of a part, 0 where there are none."""
-    operations = _capabilities(alias).operations
+    takes_parts = isinstance(store, PartStore) and UploadPart in _capabilities(alias).operations
     usual = conf().upload_part_bytes
     strategy = wanted.strategy
     if strategy == "auto":
-        strategy = "multipart" if wanted.size_bytes > usual and UploadPart in operations else "single"
+        strategy = "multipart" if wanted.size_bytes > usual and takes_parts else "single"
     if strategy == "single":
-        if Upload not in operations:
-            raise InvalidRequest("strategy is single; this storage takes parts alone")
         return UploadSession.Strategy.SINGLE, 0
-    if UploadPart not in operations:
+    if not isinstance(store, PartStore) or not takes_parts:
         raise InvalidRequest("strategy is multipart; this storage takes no parts")
     if wanted.size_bytes == 0:
         raise InvalidRequest("strategy is multipart; an empty file has no parts")

@@ -16,7 +16,7 @@ from django.utils import timezone
 from gateway import outbox
 from gateway.conf import conf
 from gateway.models import ObjectDeletion, UploadState
-from gateway.storages.objects import ListedObject, ObjectStore
+from gateway.storages.objects import ListedObject, ObjectStore, PartStore
 from gateway.uploads.permission import sessions
 from gateway.uploads.sessions import LINK_SKEW, asking, let_go, stop_parts, store_of
 
@@ -59,6 +59,8 @@ def expire(*, now: datetime | None = None, execute: bool = False, limit: int = 1
 def stop_stray_parts(alias: str, *, now: datetime | None = None, execute: bool = False) -> Iterator[Left]:
     """Abort the part-wise uploads of a storage that no open upload knows, and that are older than any could be."""
     store = store_of(alias)
+    if not isinstance(store, PartStore):
+        return
     before = aware(now or timezone.now()) - conf().upload_lifetime - LINK_SKEW
     known = set(
         sessions().filter(storage_alias=alias, state__in=UploadState.open()).values_list("store_upload_id", flat=True)
