@@ -49,6 +49,7 @@ bench: $(VENV)/.installed ## Measure against peers in the same run, and print th
 	$(BIN)/python -m tests.benchmarks
 
 slow: bench ## What is slow by nature
+	$(BIN)/python -m tests.terraform.live
 
 lock: ## Resolve the dependencies again and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
