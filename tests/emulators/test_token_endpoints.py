@@ -136,7 +136,7 @@ def test_no_thread_stays() -> None:
     ("endpoint", "path", "method", "headers", "code"),
     [
         pytest.param(GoogleMetadata(), TOKEN, "GET", {}, 403, id="google-without-flavour"),
-        pytest.param(GoogleMetadata(), "/", "GET", FLAVOUR, 404, id="google-other-path"),
+        pytest.param(GoogleMetadata(), "/other", "GET", FLAVOUR, 404, id="google-other-path"),
         pytest.param(IAMCredentials(bytes), "/v1/a:signBlob", "POST", {}, 401, id="iam-without-token"),
         pytest.param(IAMCredentials(bytes), "/v1/a", "POST", {"Authorization": "Bearer a"}, 404, id="iam-other-path"),
         pytest.param(InstanceMetadata(), "/latest/meta-data/", "GET", {}, 401, id="machine-without-session"),
