@@ -355,6 +355,14 @@ class _File(AzureStorageFile):  # type: ignore[misc]
 
     file = property(_get_file, _set_file)
 
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
 
 @contextmanager
 def _missing(name: str) -> Iterator[None]:

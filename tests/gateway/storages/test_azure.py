@@ -500,7 +500,6 @@ class TestSaving:
         storage = on(azurite)
         assert read(storage, storage.save("a.bin", io.BytesIO(b"x" * 100))) == b"x" * 100
 
-    @pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.SpooledTemporaryFile")
     def test_writing_through_open_cannot_overwrite_either(self, azurite: Any) -> None:
         storage = on(azurite)
         name = storage.save("a.txt", ContentFile(b"old"))
