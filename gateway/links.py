@@ -10,7 +10,7 @@ import functools
 import logging
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -81,6 +81,7 @@ __all__ = [
     "policy_for",
     "prefetch",
     "probe",
+    "rehearse",
     "tenant_name",
 ]
 
@@ -234,6 +235,70 @@ def permit(principal: Principal, resource: Resource, operation: AskedFor = Downl
     if ask.refusal is not None:
         raise ask.refusal.error
     return Permit(resource=ask.resource, download=ask.operation, size_bytes=facts_of(ask.resource).size_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What the door would have answered; no link was made, and nothing recorded.
+
+    Attributes:
+        refusal: why not; empty where it would have been yes.
+        is_known: the object was found, so that a policy can be asked about it.
+        limits: every limit on the life of a link: seconds, or an instant.
+    """
+
+    resource: Resource
+    operation: Any
+    is_known: bool
+    refusal: str
+    policy: str
+    limits: dict[str, int | datetime]
+    limited_by: str
+    seconds: int
+    signed_at: datetime | None
+
+
+def rehearse(
+    principal: Principal, resource: Resource, operation: AskedFor, *, asker: Principal | None = None, now: datetime
+) -> Rehearsal:
+    """Decide as for a link, for an explanation: nothing is signed, nothing recorded.
+
+    Args:
+        operation: how to make one of a key.
+        asker: whom it is explained to; None is the operator.
+
+    Raises:
+        AccessDenied: the row is of another tenant than the asker's.
+        DatabaseUnavailable: the question could not be asked.
+    """
+    kind = type(operation(PROBE_KEY))
+    found = resource
+    if resource.model is not None:
+        with _reading():
+            row = rows_of([resource]).first()
+        if row is not None and asker is not None and (problem := _other_tenant(asker, row)):
+            raise AccessDenied(problem, resource)
+        found = (None if row is None else resolved(resource, row)) or resource
+    ask = _Ask(resource, operation, kind)
+    _decide(principal, [ask])
+    limits: dict[str, int | datetime] = {}
+    if ask.refusal is None and kind in SIGNABLE:
+        _prepare(principal, ask, None, now)
+        with suppress(StorageUnavailable), _signing(ask.resource.storage_alias):
+            storage = private_storage(ask.resource.storage_alias)
+            limits = {name: int(cap.total_seconds()) for name, cap in _caps_of(ask, storage).items() if cap is not None}
+            limits |= {f"{name} ends": _aware(end) for name, end in _ends_of(ask, principal) if end is not None}
+    return Rehearsal(
+        resource=found,
+        operation=ask.operation,
+        is_known=resource.model is None or found.instance is not None,
+        refusal="" if ask.refusal is None else ask.refusal.reason,
+        policy=ask.policy,
+        limits=limits,
+        limited_by=ask.limited_by,
+        seconds=ask.seconds,
+        signed_at=ask.signed_at,
+    )
 
 
 def allowed(principal: Principal, resources: Sequence[Resource], operation: AskedFor = Download) -> list[bool]:
@@ -869,16 +934,9 @@ def _issued(ask: _Ask, signed: SignedURL) -> IssuedURL:
 
 def _set_lifetime(ask: _Ask, principal: Principal, storage: Any, ttl: timedelta | None, now: datetime) -> None:
     """Refuse an explicit ttl over a limit; without one take the smallest; never outlive the authority."""
-    settings = conf()
-    default = storage.default_ttl or settings.default_ttl
-    caps = {
-        "max_ttl": settings.max_ttl,
-        "storage": storage.max_ttl,
-        "store": storage.provider.capabilities.max_ttl,
-        "policy": ask.limits.max_ttl,
-    }
+    default = storage.default_ttl or conf().default_ttl
     wanted = default if ttl is None else ttl
-    for name, cap in caps.items():
+    for name, cap in _caps_of(ask, storage).items():
         if cap is not None and wanted > cap:
             if ttl is not None:
                 _check_ttl(ttl, cap)
@@ -888,16 +946,32 @@ def _set_lifetime(ask: _Ask, principal: Principal, storage: Any, ttl: timedelta 
     if ask.window is not None:
         ask.signed_at = ask.window.start
         ask.limited_by = ask.limited_by or "url_window"
-    ends = [("policy", ask.limits.until), (principal.credential, principal.authority_ends_at)]
-    if principal.token is not None:
-        ends.append((principal.credential, principal.token.expires_at))
-    for name, end in ends:
+    for name, end in _ends_of(ask, principal):
         # From the start of the window, so that the end of the link is the same while it lasts.
         if end is not None and (left := _aware(end) - (ask.signed_at or now)) < wanted:
-            wanted, ask.limited_by = timedelta(seconds=int(left.total_seconds())), name.partition(":")[0]
+            wanted, ask.limited_by = timedelta(seconds=int(left.total_seconds())), name
             if _aware(end) - now < timedelta(seconds=1):
                 raise AccessDenied("the authority to ask has ended", ask.resource)
     ask.seconds = int(wanted.total_seconds())
+
+
+def _caps_of(ask: _Ask, storage: Any) -> dict[str, timedelta | None]:
+    """Return the longest lives that are allowed, by who says so."""
+    return {
+        "max_ttl": conf().max_ttl,
+        "storage": storage.max_ttl,
+        "store": storage.provider.capabilities.max_ttl,
+        "policy": ask.limits.max_ttl,
+    }
+
+
+def _ends_of(ask: _Ask, principal: Principal) -> list[tuple[str, datetime | None]]:
+    """Return the instants that no link outlives, by whose end they are."""
+    name = principal.credential.partition(":")[0]
+    ends = [("policy", ask.limits.until), (name, principal.authority_ends_at)]
+    if principal.token is not None:
+        ends.append((name, principal.token.expires_at))
+    return ends
 
 
 def _aware(instant: datetime) -> datetime:

@@ -27,7 +27,7 @@ from gateway.fields import permalink_of
 from gateway.models import File
 from gateway.resources import Resource, parse_reference
 
-__all__ = ["read_upload", "router"]
+__all__ = ["file_pk", "read_upload", "router"]
 
 # Boundaries, headers and the other fields of a form around the file itself.
 _ENVELOPE_BYTES = 64 * 2**10
@@ -81,7 +81,7 @@ def list_files(request: HttpRequest) -> HttpResponse:
 def read_file(request: HttpRequest, file_id: str) -> HttpResponse:
     """Show what is known of a file that one may download."""
     refuse_query(request)
-    return answer(_file(library.find(principal_of(request), _uuid(file_id))))
+    return answer(_file(library.find(principal_of(request), file_pk(file_id))))
 
 
 @router.patch(
@@ -95,7 +95,7 @@ def read_file(request: HttpRequest, file_id: str) -> HttpResponse:
 def update_file(request: HttpRequest, file_id: str) -> HttpResponse:
     """Give a file another name. Needs the update permission; the type stays what it was."""
     refuse_query(request)
-    pk = _uuid(file_id)
+    pk = file_pk(file_id)
     asked = read_json(request, FileUpdate)
     return answer(_file(library.rename(principal_of(request), pk, asked.filename)))
 
@@ -110,7 +110,7 @@ def update_file(request: HttpRequest, file_id: str) -> HttpResponse:
 def delete_file(request: HttpRequest, file_id: str) -> HttpResponse:
     """Delete a file for good. Needs the delete permission; the object goes after the commit."""
     refuse_query(request)
-    library.remove(principal_of(request), _uuid(file_id))
+    library.remove(principal_of(request), file_pk(file_id))
     response = HttpResponse(status=204)
     del response["Content-Type"]
     return response
@@ -145,7 +145,12 @@ def read_upload(request: HttpRequest, *, also: frozenset[str] = frozenset()) -> 
     return upload
 
 
-def _uuid(text: str) -> UUID:
+def file_pk(text: str) -> UUID:
+    """Read the id of a file of the service.
+
+    Raises:
+        InvalidReference: it is none.
+    """
     resource = parse_reference(text)
     if resource is None or resource.model is not File:
         raise InvalidReference("the service's own files are named by a lower-case UUID")

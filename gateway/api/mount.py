@@ -12,8 +12,8 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from ninja import NinjaAPI
 
 from gateway import __version__
+from gateway.api import explaining, links
 from gateway.api import files as files_module
-from gateway.api import links
 from gateway.api.document import complete
 from gateway.api.identity import Identity
 from gateway.api.problems import guarded, not_found, refuse
@@ -55,6 +55,7 @@ def build_api(*, files: bool) -> GatewayAPI:
     api.add_router("", uploads_router)
     if files:
         api.add_router("", files_module.router)
+        api.add_router("", explaining.router)
     api.add_router("", service_router(files=files))
     return api
 

@@ -19,6 +19,8 @@ __all__ = [
     "MAX_FILENAME_CHARACTERS",
     "BatchRequest",
     "BatchResults",
+    "ExplanationInfo",
+    "ExplanationQuery",
     "FileInfo",
     "FilePage",
     "FileQuery",
@@ -169,6 +171,15 @@ class FileQuery(Strict):
     state: Literal["ready", "deleting", "deleted"] = Field(
         "ready", description="Only ready files can be linked, and only what can be linked is listed."
     )
+
+
+class ExplanationQuery(Strict):
+    """Which decision to explain."""
+
+    user: str = Field("", max_length=150, description="User name; whoever asks where none is given.")
+    operation: Literal[
+        "Download", "Update", "Delete", "Share", "DownloadPrefix", "Upload", "UploadForm", "UploadPart"
+    ] = Field("Download", description="What would be asked for.")
 
 
 # What is answered.
@@ -331,6 +342,42 @@ class UploadFinalized(Strict):
 
     state: Literal["ready"]
     file: UploadedFile
+
+
+class AskedPolicy(Strict):
+    """The answer of one policy; depth is how far inside another it stands."""
+
+    policy: str
+    depth: int
+    answer: Literal["allow", "deny", "failure"]
+    reason: str
+    limits: dict[str, int | bool | str | list[str]]
+
+
+class SignerInfo(Strict):
+    """What would sign."""
+
+    storage: str
+    provider: str
+    credential_ends_at: datetime | None = Field(description="null where it has no end, or could not be had.")
+    can_sign: bool
+
+
+class ExplanationInfo(Strict):
+    """What would be answered, and why; no link is made."""
+
+    file: str
+    principal: str
+    operation: str
+    allowed: bool
+    reason: str | None = Field(description="Why not; null where it is allowed.")
+    policy: str | None = Field(description="Who said yes.")
+    asked: list[AskedPolicy]
+    limits: dict[str, int | str] = Field(description="Seconds, or for what ends an instant.")
+    limited_by: str | None
+    ttl_seconds: int | None = Field(description="Of a link made now; null where none would be.")
+    expires_at: datetime | None
+    signer: SignerInfo | None
 
 
 class Limits(Strict):

@@ -24,6 +24,7 @@ def test_the_contract_is_all_there() -> None:
         "delete /api/v1/uploads/{upload_id}",
         "get /api/v1/files",
         "get /api/v1/files/{file_id}",
+        "get /api/v1/files/{file_id}/explain",
         "get /api/v1/service",
         "get /api/v1/uploads/{upload_id}",
         "patch /api/v1/files/{file_id}",
