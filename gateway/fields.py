@@ -16,13 +16,14 @@ from functools import partial, update_wrapper
 from types import CodeType
 from typing import Any, Self, cast
 
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.files.storage import default_storage, storages
 from django.db import models, transaction
 from django.db.models.fields.files import FieldFile, FileDescriptor, ImageFieldFile, ImageFileDescriptor
 from django.db.models.signals import class_prepared, post_save, pre_delete, pre_save
 from django.template.base import Variable
 from django.urls import reverse
+from django.utils.functional import cached_property
 
 from gateway import links, outbox
 from gateway.conf import conf
@@ -30,7 +31,8 @@ from gateway.errors import AccessDenied, KeyNotMinted, StorageUnavailable, SyncO
 from gateway.models import File
 from gateway.policies import Share
 from gateway.principals import current
-from gateway.resources import Resource, alias_of, is_private_storage, reference_to
+from gateway.resources import Resource, alias_of, facts_of_name, is_private_storage, reference_to
+from gateway.sniffing import HEAD_BYTES, is_of_type
 from gateway.storages import StorageByAlias
 from gateway.storages.minting import random_key
 from providers.disposition import Disposition
@@ -281,7 +283,7 @@ class PrivateFileField(models.FileField):
         policy: dotted path or instance; decides in place of ``GATEWAY["POLICIES"]`` and the default.
         delete_objects: let the sweeper delete the object some time after its row or name is gone.
         max_bytes: the largest file that is taken.
-        content_types: the media types that are taken; of a form's upload, the one that its bytes have.
+        content_types: the media types that are taken; of a form's upload, the one that its name and its bytes say.
 
     The storage is ``STORAGES["private"]`` and the key random unless said otherwise. Neither policy nor storage
     options enter a migration.
@@ -305,6 +307,10 @@ class PrivateFileField(models.FileField):
     ) -> None:
         self.policy = policy
         self.delete_objects = delete_objects
+        if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
+            raise ValueError(f"max_bytes is {max_bytes!r}; a whole number from 1")
+        if isinstance(content_types, str):
+            raise ValueError(f"content_types is {content_types!r}; several media types")
         self.max_bytes = max_bytes
         self.content_types = None if content_types is None else frozenset(content_types)
         self._storage_is_default = storage is None
@@ -316,6 +322,36 @@ class PrivateFileField(models.FileField):
             storage=cast("Any", StorageByAlias()) if storage is None else storage,
             **kwargs,
         )
+
+    @cached_property
+    def validators(self) -> list[Any]:
+        """The field's own limits beside those that it was given: forms and serializers hold new files to them."""
+        own = [] if self.max_bytes is None and self.content_types is None else [self.check_limits]
+        return [*super().validators, *own]
+
+    def check_limits(self, file: Any) -> None:
+        """Hold a file that is to be saved to ``max_bytes`` and ``content_types``: by its name and by its bytes.
+
+        Raises:
+            ValidationError: it is not taken.
+        """
+        if getattr(file, "_committed", False):
+            return  # it was here before
+        if self.max_bytes is not None and file.size > self.max_bytes:
+            raise ValidationError(
+                "The file has %(size)s bytes; at most %(limit)s.",
+                code="file_too_large", params={"size": file.size, "limit": self.max_bytes},
+            )  # fmt: skip
+        if self.content_types is not None:
+            claimed = facts_of_name(str(file.name)).content_type or ""
+            file.seek(0)
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            if claimed not in self.content_types or not is_of_type(head, claimed, is_whole=file.size <= HEAD_BYTES):
+                raise ValidationError(
+                    "Files of this type are not taken here; one of %(types)s.",
+                    code="type_not_allowed", params={"types": ", ".join(sorted(self.content_types))},
+                )  # fmt: skip
 
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()

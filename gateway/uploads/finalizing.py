@@ -15,7 +15,15 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from gateway import audit, errors, links
-from gateway.errors import NotUploaded, SizeMismatch, UploadOver, UploadRejected
+from gateway.errors import (
+    BodyTooLarge,
+    NotUploaded,
+    SizeMismatch,
+    TypeMismatch,
+    TypeNotAllowed,
+    UploadOver,
+    UploadRejected,
+)
 from gateway.models import File, Issuance, UploadSession, UploadState
 from gateway.principals import Principal
 from gateway.resources import Resource
@@ -76,6 +84,7 @@ def finalize(principal: Principal, upload_id: str) -> Finalized:
                 return _settled(session)
             if stored is None:
                 stored = _complete(session)
+            _check_limits(place, session)
             verified = verify(session, store, stored)
     except UploadRejected as verdict:
         _reject(principal, session, verdict)
@@ -152,6 +161,16 @@ def _complete(session: UploadSession) -> StoredObject:
     if stored is None:
         raise FileNotFoundError("the parts made no object")
     return stored
+
+
+def _check_limits(place: Place, session: UploadSession) -> None:
+    """Hold an upload to what the field takes by now; what it declared is verified beside."""
+    try:
+        place.check_limits(session.content_type, session.size_bytes)
+    except BodyTooLarge as error:
+        raise SizeMismatch(str(error)) from error
+    except TypeNotAllowed as error:
+        raise TypeMismatch(str(error)) from error
 
 
 def _keep(principal: Principal, session: UploadSession, place: Place, verified: Verified) -> None:

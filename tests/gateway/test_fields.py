@@ -23,9 +23,11 @@ from django.core.management import call_command
 from django.db import connection, models, transaction
 from django.db.models.fields.files import FieldFile, ImageFieldFile
 from django.db.models.signals import class_prepared
+from django.forms import modelform_factory
 from django.template import Context, Template
 from django.test import override_settings
 from PIL import Image
+from rest_framework.serializers import ModelSerializer
 
 from gateway.errors import (
     AccessDenied,
@@ -47,7 +49,7 @@ from gateway.policies import Everyone, Owner, Share
 from gateway.principals import ANONYMOUS, SYSTEM, acting_as
 from gateway.storages import PrivateFileSystemStorage, PrivateS3Storage, StorageByAlias
 from providers import ProviderError
-from tests.hostapp.models import Document, Invoice, Leaflet, Minutes, Photo, Project
+from tests.hostapp.models import Document, Invoice, Leaflet, Minutes, Photo, Project, Scan
 
 pytestmark = pytest.mark.django_db
 
@@ -1540,3 +1542,62 @@ class TestLettingGo:
         Lasting.objects.bulk_create([Lasting() for _ in range(5)])
         with django_assert_num_queries(1):
             Lasting.objects.all().delete()
+
+
+class TestLimits:
+    """What a field takes, of uploads that come with a form."""
+
+    PDF = b"%PDF-1.7\n1 0 obj"
+
+    @staticmethod
+    def form(name: str, content: bytes, instance: Any = None) -> Any:
+        made = modelform_factory(Scan, fields=["file"])
+        return made(files={"file": SimpleUploadedFile(name, content, "application/pdf")}, instance=instance)
+
+    def test_what_fits_is_taken_whole(self, alice: Any) -> None:
+        form = self.form("a.pdf", self.PDF, Scan(owner=alice))
+        assert form.is_valid(), form.errors
+        with form.save().file.open() as stored:
+            assert stored.read() == self.PDF
+
+    @pytest.mark.parametrize(
+        ("name", "content", "code"),
+        [
+            pytest.param("a.pdf", PDF + b"x" * 1000, "file_too_large", id="too-large"),
+            pytest.param("a.txt", PDF, "type_not_allowed", id="another-name"),
+            pytest.param("a.pdf", b"<html>", "type_not_allowed", id="other-bytes"),
+            pytest.param("a", PDF, "type_not_allowed", id="no-extension"),
+            pytest.param("a.png", PDF, "type_not_allowed", id="one-allowed-type-as-another"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, alice: Any, name: str, content: bytes, code: str) -> None:
+        form = self.form(name, content, Scan(owner=alice))
+        assert [error.code for error in form.errors.as_data()["file"]] == [code]
+
+    def test_what_was_there_before_is_not_looked_at_again(self, alice: Any) -> None:
+        scan = Scan(owner=alice)
+        scan.file.save("a.txt", ContentFile(b"of older times"))
+        form = modelform_factory(Scan, fields=["file"])(data={}, instance=scan)
+        assert form.is_valid(), form.errors
+
+    def test_a_serializer_holds_to_them_too(self, alice: Any) -> None:
+        class ScanSerializer(ModelSerializer[Scan]):
+            class Meta:
+                model = Scan
+                fields = ("file",)
+
+        for content, valid in ((self.PDF, True), (b"<html>", False)):
+            assert ScanSerializer(data={"file": SimpleUploadedFile("a.pdf", content)}).is_valid() is valid
+
+    @pytest.mark.parametrize(
+        "limits",
+        [{"max_bytes": 0}, {"max_bytes": "1"}, {"max_bytes": True}, {"content_types": "image/png"}],
+        ids=["none", "text", "bool", "one-text"],
+    )
+    def test_a_limit_that_is_none_is_refused(self, limits: Any) -> None:
+        with pytest.raises(ValueError, match="is "):
+            PrivateFileField(**limits)
+
+    def test_limits_enter_no_migration(self) -> None:
+        _, _, _, kwargs = Scan._meta.get_field("file").deconstruct()
+        assert not {"max_bytes", "content_types", "validators"} & set(kwargs)

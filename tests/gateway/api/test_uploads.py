@@ -347,6 +347,25 @@ def test_a_field_takes_only_what_it_says(alice: Any, bob: Any) -> None:
         assert by_token(bob).send(UPLOADS, wish(target=target) | fields).status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "code"),
+    [
+        pytest.param("max_bytes", 10, "size_mismatch", id="size"),
+        pytest.param("content_types", frozenset({"image/png"}), "type_mismatch", id="type"),
+    ],
+)
+def test_what_a_field_takes_is_asked_again_at_finalize(
+    alice: Any, monkeypatch: Any, limit: str, value: Any, code: str
+) -> None:
+    scan = Scan.objects.create(owner=alice)
+    client = by_token(alice)
+    upload = begun(client, target=f"hostapp.scan:{scan.pk}:file")
+    put(upload["request"], PDF)
+    monkeypatch.setattr(Scan._meta.get_field("file"), limit, value)
+    answer = finalize(client, upload)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
 def test_reading_is_not_uploading(alice: Any) -> None:
     document = Document.objects.create(owner=alice)
     answer = by_token(alice).send(UPLOADS, wish(target=f"hostapp.document:{document.pk}:file"))
