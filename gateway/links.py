@@ -124,11 +124,13 @@ class Permit:
 
     Attributes:
         download: all of it: the key in the store, type, disposition, version.
+        ttl: the longest that an answer may be of use: the default, under every limit.
         size_bytes: as the row says; None where it does not.
     """
 
     resource: Resource
     download: Download
+    ttl: timedelta
     size_bytes: int | None
 
 
@@ -234,7 +236,8 @@ def permit(principal: Principal, resource: Resource, operation: AskedFor = Downl
     _record(principal, [ask], now, Issuance.Decision.ALLOWED, read)
     if ask.refusal is not None:
         raise ask.refusal.error
-    return Permit(resource=ask.resource, download=ask.operation, size_bytes=facts_of(ask.resource).size_bytes)
+    ttl, size_bytes = timedelta(seconds=ask.seconds), facts_of(ask.resource).size_bytes
+    return Permit(resource=ask.resource, download=ask.operation, ttl=ttl, size_bytes=size_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

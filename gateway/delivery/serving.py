@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 
 from gateway import links
 from gateway.conf import conf
-from gateway.delivery import x_accel
+from gateway.delivery import secure_link, x_accel
 from gateway.delivery.files import UNKNOWN_TYPE, content_security_policy, serve_file
 from gateway.delivery.redirect import redirect
 from gateway.delivery.responses import EVERYWHERE
@@ -48,6 +48,8 @@ def serve(request: HttpRequest, principal: Principal, resource: Resource) -> Htt
     if isinstance(storage, PrivateFileSystemStorage):
         permit = links.permit(principal, resource, operation)
         _check_place(permit, alias)
+        if delivery in secure_link.EXPRESSIONS:
+            return secure_link.redirect_to_link(request, storage, permit)
         return _serve_file(request, storage, permit)
     # What the store is asked with is a link like any other: decided, limited, recorded.
     link = links.issue(principal, resource, operation)

@@ -49,7 +49,9 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
 
     links_end_at_once = True
     own_options = (*PrivateStorageMixin.own_options, "secret_keys")
-    deliveries = (*PrivateStorageMixin.deliveries, "x_sendfile", "x_lighttpd")
+    deliveries = (
+        *PrivateStorageMixin.deliveries, "x_sendfile", "x_lighttpd", "secure_link", "secure_link_address",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -115,6 +117,17 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
         label = f"presign-gateway local storage {alias}".encode()
         ring = [SecretKey(hmac.digest(key.secret, label, "sha256"), key.not_after) for key in keys]
         return LocalProvider(base_url=base_url, secret_keys=ring)
+
+    @property
+    def secure_link_secret(self) -> str:
+        """What nginx is told to check its own links with; derived from the first of the keys.
+
+        Raises:
+            InvalidConfiguration: a key is too short.
+        """
+        keys = _project_secrets() if self._secret_keys is None else self._secret_keys
+        label = f"presign-gateway nginx secure_link {alias_of(self)}".encode()
+        return hmac.digest(keys[0].secret, label, "sha256").hex()
 
     # Django's would be MEDIA_URL.
     @property

@@ -1,4 +1,4 @@
-"""nginx: X-Accel-Redirect to files and to buckets, and auth_request before them.
+"""nginx: X-Accel-Redirect to files and to buckets, auth_request before them, secure_link.
 
 Must not let a client reach an internal location, nor send a client's credentials to a store.
 Sources: https://nginx.org/en/docs/http/ngx_http_core_module.html and .../ngx_http_proxy_module.html
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gateway.delivery.forward_auth import DISPOSITION_HEADER, HEADERS, POLICY_HEADER, SECRET_HEADER, TYPE_HEADER
 from gateway.delivery.responses import EVERYWHERE
+from gateway.delivery.secure_link import EXPRESSIONS, SIGNED
 from gateway.delivery.server_blocks.site import Asking, Site, SiteError, Store, inline_types, quoted
 from gateway.delivery.stream import PRECONDITIONS
 from gateway.delivery.x_accel import FILES, LINKS, REQUEST_HEADER
@@ -68,6 +69,8 @@ def _lines(site: Site, stores: Mapping[str, Store]) -> Iterator[str]:
     for store in stores.values():
         if store.delivery == "x_accel":
             yield from _files(store) if store.root else _links(site, store)
+        elif store.delivery in EXPRESSIONS:
+            yield from _signed(store)
     if site.asking is not None:
         yield from _asking(site, site.asking)
         for prefix, alias in site.asking.paths.items():
@@ -145,6 +148,25 @@ def _files(store: Store) -> Iterator[str]:
     yield "        max_ranges 1;"
     yield "        types { }"
     yield "        default_type application/octet-stream;"
+    yield from _headers()
+    yield "    }"
+
+
+def _signed(store: Store) -> Iterator[str]:
+    yield f"    location {SIGNED}{store.alias}/ {{"
+    yield "        secure_link $arg_md5,$arg_expires;"
+    yield "        # Only in this order: another can be cut again into another path and time."
+    yield f'        secure_link_md5 "{EXPRESSIONS[store.delivery]} {store.secret}";'
+    yield '        if ($secure_link != "1") { return 403; }'
+    yield f"        alias {quoted(store.root + '/')};"
+    yield f"        disable_symlinks on from={quoted(store.root)};"
+    yield "        max_ranges 1;"
+    yield "        # Nothing signs a type or a name: all are downloads of none."
+    yield "        types { }"
+    yield "        default_type application/octet-stream;"
+    yield "        add_header Content-Disposition attachment always;"
+    yield '        add_header Cache-Control "private, no-store" always;'
+    yield "        set $gateway_policy \"sandbox; default-src 'none'\";"
     yield from _headers()
     yield "    }"
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from django.core.files.storage import storages
 
+from gateway.delivery.secure_link import EXPRESSIONS
 from gateway.resources import PrivateStorage, private_storage
 from gateway.storages.filesystem import PrivateFileSystemStorage
 
@@ -88,12 +89,14 @@ class Store:
     Attributes:
         root: of a directory; empty for a bucket.
         base_url: what links to a bucket start with.
+        secret: that nginx checks its own links with, where that is the way of delivery.
     """
 
     alias: str
     delivery: str
     root: str
     base_url: str
+    secret: str = field(default="", repr=False)
 
     @property
     def origin(self) -> str:
@@ -119,7 +122,9 @@ def stores() -> Iterator[Store]:
             continue
         delivery = getattr(storage, "delivery", "redirect")
         if isinstance(storage, PrivateFileSystemStorage):
-            yield Store(alias=alias, delivery=delivery, root=str(Path(storage.location).resolve()), base_url="")
+            root = str(Path(storage.location).resolve())
+            secret = storage.secure_link_secret if delivery in EXPRESSIONS else ""
+            yield Store(alias=alias, delivery=delivery, root=root, base_url="", secret=secret)
         else:
             base_url = private_storage(alias).provider.base_url
             yield Store(alias=alias, delivery=delivery, root="", base_url=base_url)

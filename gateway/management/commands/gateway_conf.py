@@ -28,7 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--server-name", default="localhost", help="the site's host name")
         parser.add_argument("--upstream", default="127.0.0.1:8000", help="host:port or unix:/path of the gateway")
         parser.add_argument("--access-log", default="/var/log/gateway-access.log", help="path of the access log")
-        parser.add_argument("--with-secret", action="store_true", help="print FORWARD_AUTH's secret where it belongs")
+        parser.add_argument("--with-secret", action="store_true", help="print secrets where the server needs them")
         parser.add_argument("--resolver", default="", help="name server, for nginx to find stores with")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -41,7 +41,10 @@ class Command(BaseCommand):
                 resolver=options["resolver"],
                 asking=_asking(options["server"], options["with_secret"]),
             )
-            self.stdout.write(BLOCKS[options["server"]](site, stores()), ending="")
+            found = list(stores())
+            if options["server"] == "nginx" and any(store.secret for store in found):
+                _check_secret(options["with_secret"], "secure_link")
+            self.stdout.write(BLOCKS[options["server"]](site, found), ending="")
         except SiteError as error:
             raise CommandError(str(error)) from error
 
@@ -50,10 +53,13 @@ def _asking(server: str, with_secret: bool) -> Asking | None:
     given = conf().forward_auth
     if not given or given["proxy"] != server:
         return None
-    if not with_secret:
-        raise CommandError(
-            "the block holds the secret of GATEWAY['FORWARD_AUTH']; say --with-secret, and let nobody read the file"
-            " but the server"
-        )
+    _check_secret(with_secret, "GATEWAY['FORWARD_AUTH']")
     address = reverse("presign_gateway:forward_auth")
     return Asking(proxy=server, address=address, secret=given["secret"], paths=given["paths"])
+
+
+def _check_secret(with_secret: bool, name: str) -> None:
+    if not with_secret:
+        raise CommandError(
+            f"the block holds the secret of {name}; say --with-secret, and let nobody read the file but the server"
+        )

@@ -20,7 +20,10 @@ from tests.emulators.web import MakeBlock, WebServer
 from tests.gateway.delivery.keys import KEYS
 from tests.gateway.delivery.servers import Place, Populated, Server, environment
 
-LOCAL = {"streamed": "stream", "accel": "x_accel", "sendfile": "x_sendfile", "lighttpd": "x_lighttpd"}
+LOCAL = {
+    "streamed": "stream", "accel": "x_accel", "sendfile": "x_sendfile", "lighttpd": "x_lighttpd",
+    "signed": "secure_link", "signed-for": "secure_link_address",
+}  # fmt: skip
 BUCKETS = {"bucket": "stream", "bucket-accel": "x_accel"}
 FILES = {"page": "pages/page.html", "image": "images/a.png", "document": "d/Überblick.pdf", "missing": "not/there.txt"}
 GUARDED = {"/guarded/": "guarded", "/store/": "bucket"}
@@ -76,6 +79,7 @@ class Site(Emulator):
         policy = "tests.gateway.delivery.path_policy.OwnDirectory"
         gateway = {
             "FORWARD_AUTH": {"proxy": "nginx", "secret": SECRET, "paths": GUARDED},
+            "TRUSTED_PROXIES": 1,
             "PATH_POLICIES": dict.fromkeys(GUARDED.values(), policy),
         }
         files = dict.fromkeys([*LOCAL, *BUCKETS], NAMES | {"large": "large/file.bin"})
