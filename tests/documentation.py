@@ -19,6 +19,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 def settings_page() -> str:
     from gateway.conf import Conf
+    from gateway.storages.azure import PrivateAzureStorage
     from gateway.storages.base import PrivateStorageMixin
     from gateway.storages.filesystem import PrivateFileSystemStorage
     from gateway.storages.gcs import PrivateGCSStorage
@@ -52,6 +53,7 @@ def settings_page() -> str:
         (PrivateStorageMixin, "every"),
         (PrivateS3Storage, "`PrivateS3Storage`"),
         (PrivateGCSStorage, "`PrivateGCSStorage`"),
+        (PrivateAzureStorage, "`PrivateAzureStorage`"),
         (PrivateFileSystemStorage, "`PrivateFileSystemStorage`"),
     ):
         for option, meaning in attributes(storage, "Args").items():

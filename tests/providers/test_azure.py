@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -605,3 +606,56 @@ def test_signing_loads_no_sdk() -> None:
         "ssl",
         "http",
     }
+
+
+# --- what the documentation says ---------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "azure.md").read_text()
+
+
+def rows_of(heading: str) -> dict[str, list[str]]:
+    """Read the first table below a heading, or of the page's beginning: what its lines say of their first cell."""
+    text = PAGE.partition(f"## {heading}\n")[2] if heading else PAGE
+    table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    assert table is not None
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()]
+    return {first: others for first, *others in lines[2:]}
+
+
+def test_the_documentation_says_what_a_signature_binds() -> None:
+    def said(value: bool) -> str:
+        return "yes" if value else "no"
+
+    told = {what: bound for what, (bound, _) in rows_of("What the signature binds").items()}
+    capabilities = provider().capabilities
+    assert capabilities.binds_checksum == frozenset()
+    assert capabilities.sends_checksum == {"md5"}
+    assert {
+        "method": said(capabilities.binds_method),
+        "cache control of a download": said(capabilities.binds_cache_control),
+        "size of an upload": said(capabilities.binds_size),
+        "type of an upload": said(capabilities.binds_content_type),
+        "checksum of an upload": said(bool(capabilities.binds_checksum)),
+        "no overwriting": said(capabilities.binds_no_overwrite),
+        "part of an upload": said(capabilities.binds_part),
+    }.items() <= told.items()
+    # The other rows are those that the links show.
+    operation = Download(
+        "a", filename="a.txt", content_type="text/plain", version="v1", cache_control="private, max-age=5"
+    )
+    starting = provider(backdate=timedelta(minutes=15)).sign(operation, ttl=TTL, now=NOW)
+    upload = provider().sign(Upload("a", content_type="text/plain", size_bytes=1), ttl=TTL, now=NOW)
+    named = {name for _, by in rows_of("What the signature binds").values() for name in re.findall("`([^`]+)`", by)}
+    shown = query_of(starting).keys() | {f"{name}={value}" for name, value in query_of(starting).items()}
+    assert named - {"ske", "sp=c"} <= shown
+    assert query_of(upload)["sp"] == "c"
+    assert f"`sv`, is pinned to {SAS_VERSION}" in PAGE
+
+
+def test_the_documentation_says_how_long_links_may_live() -> None:
+    rows = rows_of("")
+    assert len(rows) == 4
+    assert {lifetime for _, _, lifetime in rows.values()} == {f"{provider().capabilities.max_ttl.days} days"}
+    offline = {name: asks == "no" for name, (_, asks, _) in rows.items()}
+    assert offline == {name: name.startswith("[account key]") for name in rows}
+    assert provider().capabilities.offline
