@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from sys import executable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -208,6 +208,10 @@ class CloudStorage(Emulator):
             answer = json.dumps({"error": {"code": 403, "message": message}}).encode()
             return Reply(403, answer, {"Content-Type": _JSON})
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        if query.get("alt") == "media":
+            # The emulator looks at no generation.
+            bucket, _, key = parts.path.partition("/b/")[2].partition("/o/")
+            return self.objects.get(bucket, unquote(key), query, headers)
         with self.objects.lock:
             key = self._key_of(query, headers, body) if permission == "create" else ""
             if "ifGenerationMatch" in query and not self._meets(query["ifGenerationMatch"], parts.path, key):
