@@ -7,6 +7,7 @@ that the store serves, or none.
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import pprint
 import re
@@ -17,20 +18,29 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import call_command
 from django.template import Context, Template
 from django.test import Client
 from django.utils.module_loading import import_string
+from imagekit import ImageSpec, register
+from imagekit.cachefiles import ImageCacheFile
+from imagekit.processors import ResizeToFit
+from PIL import Image
 
 from gateway.errors import AccessDenied
+from gateway.links import allowed
 from gateway.models import Issuance
+from gateway.policies import Allow, Composable, Deny
+from gateway.principals import Principal
+from gateway.resources import Resource
 from gateway.storages.base import PrivateStorageMixin
 from gateway.tasks import with_principal
 from gateway.testing import as_user, assert_issued
 from tests import howto
-from tests.gateway.images import PNG
+from tests.gateway.images import picture
 from tests.gateway.link_stores import LocalStore, Store
 from tests.gateway.test_links_fetched import open_store
 from tests.hostapp.models import Invoice
@@ -42,7 +52,7 @@ BACKENDS = dict(re.findall(r"^\| `([\w.]+Storage)` \| `(gateway\.storages\.\w+)`
 (DIFF,) = re.findall(r"^```diff\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 # A name as somebody else's storage made it: neither random nor dated.
 NAMES = {"file": "invoices/March (final).pdf", "scan": "scans/2019/page one.png"}
-BYTES = {"file": b"%PDF-1.4 an invoice", "scan": PNG}
+BYTES = {"file": b"%PDF-1.4 an invoice", "scan": picture((64, 64))}
 # Options of these stores name an emulator, which django-storages does not take: objects are put there past it.
 OPTIONS_OF_OUR_OWN = ("azure", "gcs")
 
@@ -207,6 +217,65 @@ def test_tasks(adopted: Adopted, invoice: Invoice, reader: Any, bob: Any) -> Non
     fetched(adopted, mail(invoice.pk, reader.pk), "file")
     with pytest.raises(AccessDenied):
         mail(invoice.pk, user_pk=bob.pk)
+
+
+class KeepsNames:
+    """As docs/thumbnails.md has it: a library looks a thumbnail up by the name that it gave."""
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
+        return name
+
+
+# The same on each private storage; STORAGES name them by their path.
+THUMBNAILS = {path: type(path.rpartition(".")[2], (KeepsNames, import_string(path)), {}) for path in BACKENDS.values()}
+globals().update({f"Thumbnails{cls.__name__}": cls for cls in THUMBNAILS.values()})
+
+
+class FollowsScan(Composable):
+    """A thumbnail is for whoever may read the scan that it was made of."""
+
+    def decide(self, principal: Principal, resource: Resource, operation: Any) -> Allow | Deny:
+        for invoice in Invoice.objects.all():
+            stem = str(invoice.scan.name).rpartition(".")[0]
+            if f"/{stem}/" in resource.key and allowed(principal, [Resource.of_field(invoice, "scan")]) == [True]:
+                return Allow()
+        return Deny("the scan of this thumbnail is not theirs")
+
+
+class Small(ImageSpec):
+    processors = [ResizeToFit(8, 8)]
+    format = "PNG"
+
+
+register.generator("hostapp:small", Small)
+
+
+def test_thumbnails_follow_their_image(
+    adopted: Adopted, invoice: Invoice, reader: Any, bob: Any, settings: Any
+) -> None:
+    cache.clear()  # where the library remembers which thumbnails there are
+    cls = THUMBNAILS[adopted.ours]
+    location = f"{adopted.store.options['location']}-thumbnails"
+    entry = {
+        "BACKEND": f"{__name__}.Thumbnails{cls.__name__}",
+        "OPTIONS": adopted.store.options | {"location": location},
+    }
+    settings.STORAGES = settings.STORAGES | {"thumbnails": entry}
+    settings.GATEWAY = settings.GATEWAY | {"PATH_POLICIES": {"thumbnails": FollowsScan()}}
+
+    def link() -> str:
+        return str.__str__(ImageCacheFile(Small(source=invoice.scan), storage=storages["thumbnails"]).url)
+
+    with as_user(reader):
+        answer = adopted.store.send(link())
+    assert answer.status == 200
+    with Image.open(io.BytesIO(answer.body)) as picture:
+        assert picture.size == (8, 8)
+    with as_user(bob), pytest.raises(AccessDenied):
+        link()
+    Invoice.objects.all().delete()
+    with as_user(reader), pytest.raises(AccessDenied):
+        link()
 
 
 def test_new_files_beside_the_old_ones(adopted: Adopted, invoice: Invoice, reader: Any) -> None:
