@@ -9,7 +9,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEV := DJANGO_SETTINGS_MODULE=settings.dev PORT=$(PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check terraform bench slow lock system-packages node-packages clean
+.PHONY: help run demo test check terraform scan bench slow lock system-packages node-packages clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -44,6 +44,14 @@ check: $(VENV)/.installed ## Lint, types, import contracts, migrations, deployme
 
 terraform: $(VENV)/.installed ## Prove the Terraform modules without a cloud: tests, policies, mutations
 	$(BIN)/python -m pytest -n $(WORKERS) tests/terraform
+
+var/checkov/.installed: tests/terraform/checkov.lock
+	$(PYTHON) -m venv var/checkov
+	var/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+scan: $(VENV)/.installed var/checkov/.installed ## Let checkov look at the plans (in an environment of its own)
+	$(BIN)/python -m tests.terraform.scan var/checkov/bin/checkov
 
 bench: $(VENV)/.installed ## Measure against peers in the same run, and print the tables
 	$(BIN)/python -m tests.benchmarks
