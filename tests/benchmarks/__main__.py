@@ -6,16 +6,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import serving_links, signing, signing_azure, signing_gcs
+from tests.benchmarks import serving_links, signing, signing_azure, signing_cloudfront, signing_gcs
 from tests.benchmarks.measuring import Table, machine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 TABLES: list[Callable[[], Table]] = [
     signing.table,
     signing.process_table,
+    signing.thread_table,
+    signing_cloudfront.table,
     signing_gcs.table,
     signing_azure.table,
     serving_links.table,
+    signing_cloudfront.page_table,
     signing_gcs.page_table,
     signing_azure.page_table,
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,6 +72,28 @@ def alternate(*works: Callable[[], object], rounds: int, units: int = 1) -> list
             work()
             seconds.append((time.perf_counter() - began) / units)
     return [statistics.median(seconds) for seconds in times]
+
+
+def in_new_threads(work: Callable[[int], object], *, threads: int, calls: int = 4) -> tuple[float, float]:
+    """Return the median seconds of a thread's first call, and of its later ones; one thread after the other.
+
+    Args:
+        work: told a number that no other call is told.
+    """
+    firsts: list[float] = []
+    later: list[float] = []
+
+    def run(start: int) -> None:
+        for number in range(calls):
+            began = time.perf_counter()
+            work(start + number)
+            (later if number else firsts).append(time.perf_counter() - began)
+
+    for number in range(threads):
+        thread = threading.Thread(target=run, args=(number * calls,))
+        thread.start()
+        thread.join()
+    return statistics.median(firsts), statistics.median(later)
 
 
 def machine() -> str:

@@ -13,9 +13,11 @@ from typing import Any
 import boto3
 import obstore
 from botocore.config import Config
+from django.conf import settings
+from storages.backends.s3 import S3Storage
 
 from providers import Download, S3Provider, StaticCredentials
-from tests.benchmarks.measuring import Row, Table, alternate
+from tests.benchmarks.measuring import Row, Table, alternate, in_new_threads
 
 BUCKET = "benchmark-bucket"
 REGION = "eu-central-1"
@@ -76,6 +78,35 @@ def table() -> Table:
         ),
     ]
     return result
+
+
+def thread_table() -> Table:
+    """Compare what a thread pays that signs for the first time: servers make new ones all the time."""
+    provider = S3Provider(bucket=BUCKET, region=REGION, credentials=StaticCredentials(ACCESS_KEY_ID, SECRET))
+    storage = plain_storage(
+        bucket_name=BUCKET, region_name=REGION, access_key=ACCESS_KEY_ID, secret_key=SECRET,
+        signature_version="s3v4", addressing_style="virtual", querystring_expire=300,
+    )  # fmt: skip
+
+    def ours(number: int) -> None:
+        provider.sign(Download(f"uploads/{number}/report.pdf", filename="report.pdf"), ttl=TTL, now=_START)
+
+    first, steady = in_new_threads(ours, threads=200)
+    their_first, their_steady = in_new_threads(lambda number: storage.url(f"uploads/{number}/report.pdf"), threads=8)
+    result = Table("Signing for S3 in a new thread")
+    result.rows = [
+        Row("the first `sign` in a new thread", first, steady, "the ones after it", 2, "at most 2"),
+        Row("the first `sign` in a new thread", first, their_first, "django-storages' first `.url`"),
+        Row("the ones after it", steady, their_steady, "django-storages' `.url` after it"),
+    ]
+    return result
+
+
+def plain_storage(**options: Any) -> S3Storage:
+    """Make a storage of django-storages in this process, which has no project around it."""
+    if not settings.configured:
+        settings.configure()
+    return S3Storage(**options)
 
 
 def process_table() -> Table:

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from tests.benchmarks import plain_azure, plain_gcs
+from tests.benchmarks import plain_azure, plain_cloudfront, plain_gcs
 from tests.benchmarks.plain import link, page, prefetched_page, recorded_link, recorded_page
 
 urlpatterns = [
@@ -14,6 +14,8 @@ urlpatterns = [
     path("plain/gcs/recorded_page", plain_gcs.recorded_page),
     path("plain/azure/page", plain_azure.page),
     path("plain/azure/recorded_page", plain_azure.recorded_page),
+    path("plain/cloudfront/page", plain_cloudfront.page),
+    path("plain/cloudfront/recorded_page", plain_cloudfront.recorded_page),
     path("prefetched/page", prefetched_page),
     path("", include("gateway.service_urls")),
 ]
