@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,19 +126,28 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         if self.expiration is not None:
             self.default_ttl = seconds("expiration", _whole_seconds(self.expiration))
         self._connected: tuple[int, Any] | None = None
+        self._provider: GCSProvider | None = None
 
     @property
     def objects(self) -> GCSObjects:
         """The bucket, as uploads look at it."""
         return GCSObjects(self)
 
-    @cached_property
+    @property
     def provider(self) -> GCSProvider:
         """The signer of this bucket, for the host that browsers see.
 
         Raises:
             InvalidConfiguration: it cannot be built; the message names the value.
         """
+        if self._provider is None:
+            # One for all threads: two would each fetch tokens, and each ask IAM for as much as is allowed.
+            with _connecting:
+                if self._provider is None:
+                    self._provider = self._make_provider()
+        return self._provider
+
+    def _make_provider(self) -> GCSProvider:
         bound: str | None = self.custom_endpoint
         if bound and "://" not in bound:
             bound = f"https://{bound}"

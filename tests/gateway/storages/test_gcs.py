@@ -574,6 +574,16 @@ class TestARestrictedSigner:
 
 
 class TestProcessesAndThreads:
+    def test_one_signer_serves_all_threads(self) -> None:
+        storage, barrier = make(**KEYLESS), threading.Barrier(16)
+
+        def sign(_: int) -> int:
+            barrier.wait()
+            return id(storage.provider)
+
+        with ThreadPoolExecutor(16) as pool:
+            assert len(set(pool.map(sign, range(16)))) == 1
+
     def test_one_client_serves_all_threads(self) -> None:
         storage, barrier = make(), threading.Barrier(16)
 
