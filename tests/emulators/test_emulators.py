@@ -23,6 +23,7 @@ from azure.storage.blob import generate_blob_sas
 from tests.emulators.azurite import Azurite, AzuriteOAuth, azurite_command
 from tests.emulators.ceph import CephGateway
 from tests.emulators.certificates import client_context
+from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres, postgres_programs
 from tests.emulators.process import Emulator, Unavailable, port_is_open
@@ -283,7 +284,9 @@ def test_postgres_gives_durability_up_only_when_asked(postgres: Postgres) -> Non
 
 
 # The fixture says whether the server is installed, and makes the test count for it.
-@pytest.mark.parametrize("make", [CephGateway, RcloneS3, Azurite, AzuriteOAuth, Postgres], ids=lambda make: make.name)
+@pytest.mark.parametrize(
+    "make", [CephGateway, RcloneS3, Azurite, AzuriteOAuth, Postgres, CloudStorage], ids=lambda make: make.name
+)
 def test_is_gone_after_the_block(request: pytest.FixtureRequest, make: type[Emulator]) -> None:
     shared = request.getfixturevalue(make.name)
     with make() as server:
@@ -337,6 +340,6 @@ def test_no_representation_shows_a_secret(rclone: RcloneS3) -> None:
 
 
 def test_the_servers_need_no_pytest() -> None:
-    names = "azurite, ceph, certificates, moto, postgres, process, rclone, s3"
+    names = "azurite, ceph, certificates, gcs, gcs_xml, moto, postgres, process, rclone, s3"
     code = f"import sys; from tests.emulators import {names}; sys.exit('pytest' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY_PATH, check=True)

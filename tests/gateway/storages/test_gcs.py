@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.test import override_settings
 from google.api_core.exceptions import Forbidden, NotFound
 from google.auth.credentials import AnonymousCredentials
@@ -27,7 +28,7 @@ from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials
 from storages.backends.gcloud import GoogleCloudStorage
 
-from gateway.errors import InvalidRequest, ObjectExists
+from gateway.errors import InvalidRequest, ObjectExists, StorageUnavailable
 from gateway.principals import SYSTEM, acting_as
 from gateway.storages import PrivateGCSStorage
 from gateway.storages.minting import random_key
@@ -362,8 +363,6 @@ class TestUrl:
         backend = "gateway.storages.PrivateGCSStorage"
         options = {"bucket_name": "bucket", "service_account_key": INFO}
         settings.STORAGES = settings.STORAGES | {"gcs": {"BACKEND": backend, "OPTIONS": options}}
-        from django.core.files.storage import storages
-
         found: Any = storages["gcs"]
         return found
 
@@ -420,6 +419,24 @@ class TestUrl:
     def test_what_would_lose_its_meaning_is_refused(self, storage: Any, parameters: Any, message: str) -> None:
         with pytest.raises(InvalidRequest, match=message):
             self.url(storage, parameters)
+
+    @pytest.mark.parametrize(
+        "credential",
+        [
+            pytest.param({"credentials": AnonymousCredentials()}, id="anonymous"),
+            pytest.param({"service_account_key": "/nowhere/key.json"}, id="no-file"),
+            pytest.param({"signer_email": "no e-mail"}, id="no-account"),
+            pytest.param({"signer_tokens": object()}, id="no-token-source"),
+        ],
+    )
+    def test_one_that_cannot_sign_is_unavailable_and_never_an_attribute_error(
+        self, storage: PrivateGCSStorage, settings: Any, credential: dict[str, Any]
+    ) -> None:
+        backend = "gateway.storages.PrivateGCSStorage"
+        options = {"bucket_name": "bucket", **credential}
+        settings.STORAGES = settings.STORAGES | {"gcs": {"BACKEND": backend, "OPTIONS": options}}
+        with pytest.raises(StorageUnavailable):
+            self.url(storages["gcs"])  # type: ignore[arg-type]
 
     def test_two_lifetimes_are_refused(self, storage: PrivateGCSStorage) -> None:
         with pytest.raises(InvalidRequest, match="say the same"):
