@@ -49,6 +49,9 @@ class Conf:
         max_upload_bytes: the largest file that the form-data upload takes.
         max_direct_upload_bytes: the largest file that may be uploaded straight to a store; 1 to 5368709120.
         upload_policy: decides who may upload a file of the service's own: dotted path or instance.
+        upload_scanner: dotted path to an object with ``scan(chunks)``, which reads an upload's bytes and returns the
+            name of what it found in them, or None; nothing is ready before it was asked. An exception of its own is
+            no yes.
         upload_lifetime: seconds from the beginning of an upload to the last moment at which it can be finalized.
         upload_part_bytes: size of a part, and the largest upload that is made in one request where the client
             leaves the choice; stores and the number of parts may demand more.
@@ -85,6 +88,7 @@ class Conf:
     max_upload_bytes: int = 100 * 2**20
     max_direct_upload_bytes: int = 5 * 2**30
     upload_policy: Any = "gateway.policies.UPLOAD_POLICY"
+    upload_scanner: str | None = None
     upload_lifetime: timedelta = timedelta(hours=24)
     upload_part_bytes: int = 16 * 2**20
     jwt_issuers: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -227,6 +231,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "file_storage": (_is_text, "an alias of STORAGES"),
     "public_url": (_is_origin, "http(s)://host[:port]"),
     "authenticators": (_are_paths, "a list of dotted paths"),
+    "upload_scanner": (_is_optional_text, "a dotted path or None"),
     "tenant": (_is_optional_text, "a dotted path or None"),
     "audit_database": (_is_optional_text, "an alias of DATABASES or None"),
     "forward_auth": (

@@ -27,13 +27,15 @@ A client may read the class's fixed ``title``; keys, reasons and names stay in a
     ├── UploadRejected                          what came is not what was declared
     │   ├── SizeMismatch                        in its size
     │   ├── TypeMismatch                        in its stored type, or in what its bytes are
-    │   └── ChecksumMismatch                    in its bytes
+    │   ├── ChecksumMismatch                    in its bytes
+    │   └── Infected                            the scanner found something in it
     ├── KeyNotMinted (also ValueError)          a name that no storage made for this field
     ├── ObjectExists (also FileExistsError)     the key is taken; nothing was overwritten
     ├── TooManyRequests                         failed too often, or over a quota; says when to come back
     └── Unavailable                             something needed to decide, record or sign is missing
         ├── AuditUnavailable                    the record could not be committed, so no link leaves
         ├── DatabaseUnavailable                 the permission data cannot be read
+        ├── ScannerUnavailable                  an upload cannot be scanned, so it stays unseen
         ├── TakenBack                           it was taken back while the link was made, so none leaves
         └── StorageUnavailable                  this storage cannot sign now
             └── UnsafeLink                      a provider's answer was not what was asked for
@@ -56,6 +58,7 @@ __all__ = [
     "DatabaseUnavailable",
     "GatewayError",
     "IdempotencyConflict",
+    "Infected",
     "InvalidReference",
     "InvalidRequest",
     "KeyNotMinted",
@@ -66,6 +69,7 @@ __all__ = [
     "NotFound",
     "NotUploaded",
     "ObjectExists",
+    "ScannerUnavailable",
     "SizeMismatch",
     "StorageUnavailable",
     "SyncOnly",
@@ -267,6 +271,11 @@ class ChecksumMismatch(UploadRejected):
     title = "The file has another checksum than was declared."
 
 
+class Infected(UploadRejected):
+    code = "infected"
+    title = "The file was found to be harmful."
+
+
 class KeyNotMinted(GatewayError, ValueError):
     code = "key_not_minted"
     status = 400
@@ -312,6 +321,11 @@ class TakenBack(Unavailable):
     """The next request is decided anew."""
 
     code = "taken_back"
+
+
+class ScannerUnavailable(Unavailable):
+    code = "scanner_unavailable"
+    title = "The file cannot be scanned at the moment."
 
 
 class StorageUnavailable(Unavailable):

@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from django.db import router, transaction
 from django.utils import timezone
 
-from gateway import audit, errors, links
+from gateway import audit, links
 from gateway.errors import (
     BodyTooLarge,
+    ChecksumMismatch,
+    Infected,
     NotUploaded,
     SizeMismatch,
     TypeMismatch,
@@ -30,6 +32,7 @@ from gateway.resources import Resource
 from gateway.storages.objects import ObjectStore, StoredObject
 from gateway.uploads.permission import check, operation_of, own, place_of_session
 from gateway.uploads.places import Place
+from gateway.uploads.scanning import scan
 from gateway.uploads.sessions import (
     asking,
     note_object,
@@ -47,7 +50,9 @@ __all__ = ["Finalized", "finalize"]
 
 logger = logging.getLogger(__name__)
 
-_VERDICTS = {verdict.code: verdict for verdict in (errors.SizeMismatch, errors.TypeMismatch, errors.ChecksumMismatch)}
+_VERDICTS: dict[str, type[UploadRejected]] = {
+    verdict.code: verdict for verdict in (SizeMismatch, TypeMismatch, ChecksumMismatch, Infected)
+}
 _RULE = "verified upload"
 
 
@@ -86,6 +91,7 @@ def finalize(principal: Principal, upload_id: str) -> Finalized:
                 stored = _complete(session)
             _check_limits(place, session)
             verified = verify(session, store, stored)
+            scan(session, store, stored)
     except UploadRejected as verdict:
         _reject(principal, session, verdict)
         return _settled(session)

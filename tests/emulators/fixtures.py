@@ -19,6 +19,7 @@ import pytest
 
 from tests.emulators.azurite import Azurite, AzuriteOAuth
 from tests.emulators.ceph import CephGateway
+from tests.emulators.clamd import Clamd
 from tests.emulators.cloudfront import Distribution
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
@@ -41,6 +42,7 @@ EMULATORS = (
     Lighttpd.name,
     Distribution.name,
     Caddy.name,
+    Clamd.name,
 )
 MINIMUM_PATH = Path(__file__).with_name("minimum.json")
 
@@ -57,6 +59,12 @@ def ceph(request: pytest.FixtureRequest) -> Iterator[CephGateway]:
 def rclone(request: pytest.FixtureRequest) -> Iterator[RcloneS3]:
     """rclone's S3 server: checks signatures and expiry."""
     yield from serve(request, RcloneS3)
+
+
+@pytest.fixture(scope="session")
+def clamd(request: pytest.FixtureRequest) -> Iterator[Clamd]:
+    """A ClamAV daemon that knows one test file."""
+    yield from serve(request, Clamd)
 
 
 @pytest.fixture(scope="session")

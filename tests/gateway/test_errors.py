@@ -77,6 +77,7 @@ STATUSES = {
     "NotFound": 404, "MethodNotAllowed": 405, "KeyNotMinted": 400, "ObjectExists": 409,
     "TypeNotAllowed": 400, "UploadConflict": 409, "NotUploaded": 409, "UploadFinished": 409, "IdempotencyConflict": 409,
     "UploadOver": 410, "UploadRejected": 422, "SizeMismatch": 422, "TypeMismatch": 422, "ChecksumMismatch": 422,
+    "Infected": 422, "ScannerUnavailable": 503,
     "TooManyRequests": 429, "Unavailable": 503,
     "AuditUnavailable": 503, "DatabaseUnavailable": 503, "TakenBack": 503, "StorageUnavailable": 503, "UnsafeLink": 503,
 }  # fmt: skip
