@@ -650,6 +650,18 @@ def test_the_sdk_takes_a_managed_identity_for_its_own_requests() -> None:
         assert given.token not in repr(given)
 
 
+def test_a_managed_identity_moves_the_bytes_and_signs(azurite_oauth: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with AzureIdentity(identity_header="header") as identity:
+        identity.make_token = azurite_oauth.token
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{identity.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "header")
+        storage = on(azurite_oauth, token_credential=UNSAID, managed_identity=True)
+        name = storage.save("a.txt", ContentFile(b"x"))
+        assert fetch(storage, name).body == read(storage, name) == b"x"
+        # One for the SDK, which keeps it, and one for the key.
+        assert identity.asked() == 2
+
+
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "azure.md"
 EXAMPLES = dict(re.findall(r"## (.*)\n(?:(?!## )[\s\S])*?```python\n([\s\S]*?)```", PAGE.read_text()))
 
