@@ -15,12 +15,12 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Self
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import signed_cookies
@@ -33,7 +33,7 @@ from django.utils.module_loading import import_string
 
 from gateway import audit, links
 from gateway.conf import conf
-from gateway.errors import AuditUnavailable
+from gateway.errors import Unavailable
 from gateway.links import LinkText
 from gateway.models import Issuance
 from gateway.policies import OPERATIONS, Everyone
@@ -56,30 +56,42 @@ __all__ = [
 # Who asks, who may, what was issued.
 
 
-@contextmanager
-def as_user(user: Any, request: HttpRequest | None = None) -> Iterator[HttpRequest]:
+class as_user:  # noqa: N801  (used as a function: with as_user(user):)
     """Ask as a request of this user does, where no middleware makes it: for RequestFactory, and for models alone.
 
-    Links are remembered and recorded as in a request; the audit is written when the block ends. The test client
-    needs none of this: it passes the middleware, and ``client.force_login(user)`` says who asks.
+    Links are remembered and recorded as in a request; the audit is written when the block ends. In a coroutine it is
+    ``async with``. The test client needs none of this: it passes the middleware, and ``client.force_login(user)``
+    says who asks.
 
     Args:
         user: a Django user; None is nobody in particular.
         request: of a RequestFactory; its ``user`` is set. Yielded, and made where there is none.
     """
-    request = RequestFactory().get("/") if request is None else request
-    request.user = AnonymousUser() if user is None else user
-    lease, token = open_lease(request)
-    try:
-        yield request
-    except BaseException:
-        close_lease(lease, token)
-        # A transaction that the error broke takes no rows; the error is what the test is to see.
-        with suppress(AuditUnavailable):
-            audit.write(lease.pending)
-        raise
-    close_lease(lease, token)
-    audit.write(lease.pending)
+
+    def __init__(self, user: Any, request: HttpRequest | None = None) -> None:
+        self._request = RequestFactory().get("/") if request is None else request
+        self._request.user = AnonymousUser() if user is None else user
+
+    def __enter__(self) -> HttpRequest:
+        self._lease, self._token = open_lease(self._request)
+        return self._request
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        close_lease(self._lease, self._token)
+        _write(self._lease.pending, has_failed=kind is not None)
+
+    async def __aenter__(self) -> HttpRequest:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        close_lease(self._lease, self._token)
+        await sync_to_async(_write)(self._lease.pending, has_failed=kind is not None)
+
+
+def _write(rows: list[Issuance], *, has_failed: bool) -> None:
+    # A transaction that an error broke takes no rows; the error is what the test is to see.
+    with suppress(Unavailable) if has_failed else nullcontext():
+        audit.write(rows)
 
 
 @contextmanager
@@ -98,20 +110,39 @@ def allow_all() -> Iterator[None]:
         links.policy_for = before
 
 
-@contextmanager
-def assert_issued(number: int) -> Iterator[list[Issuance]]:
+class assert_issued:  # noqa: N801  (as above)
     """Fail unless the block issues so many links; what it issued is in the list when the block is over.
 
     Refusals, and permissions that were asked for without a link, do not count. It asks the database before and after
-    the block: ``assertNumQueries()`` stands inside.
+    the block: ``assertNumQueries()`` stands inside. In a coroutine it is ``async with``.
     """
-    known = {row.pk for row in _issued()}
-    rows: list[Issuance] = []
-    yield rows
-    rows += [row for row in _issued() if row.pk not in known]
-    if len(rows) != number:
-        said = "".join(f"\n  {row}" for row in rows)
-        raise AssertionError(f"{len(rows)} links were issued; {number} expected{':' if said else ''}{said}")
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._rows: list[Issuance] = []
+
+    def __enter__(self) -> list[Issuance]:
+        self._known = {row.pk for row in _issued()}
+        return self._rows
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._compare()
+
+    async def __aenter__(self) -> list[Issuance]:
+        return await sync_to_async(self.__enter__)()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            await sync_to_async(self._compare)()
+
+    def _compare(self) -> None:
+        self._rows += [row for row in _issued() if row.pk not in self._known]
+        if len(self._rows) != self._number:
+            said = "".join(f"\n  {row}" for row in self._rows)
+            raise AssertionError(
+                f"{len(self._rows)} links were issued; {self._number} expected{':' if said else ''}{said}"
+            )
 
 
 def _issued() -> list[Issuance]:

@@ -53,7 +53,7 @@ def test_what_a_page_shows_of_pytest_passes_there_and_a_leak_fails(tmp_path: Pat
     pytest_ = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
     files = ("tests.py", "test_with_pytest.py")
     said = howto.run(tmp_path, *pytest_, *(f"{howto.APP}/{file}" for file in files))
-    shown = sum(len(re.findall(r"^ *def test_", howto.pieces(page)[file], re.MULTILINE)) for file in files)
+    shown = sum(len(re.findall(r"^ *(?:async )?def test_", howto.pieces(page)[file], re.MULTILINE)) for file in files)
     assert f"{shown} passed" in said
 
     (tmp_path / howto.APP / "test_leak.py").write_text(LEAKS)

@@ -143,8 +143,8 @@ class TestPages:
         for number in (2, 20):
             for _ in range(number):
                 new_document(alice)
-            # session, user, page, decision, audit
-            with django_assert_num_queries(5):
+            # session, user, page, what was taken back, decision, audit, what was taken back meanwhile
+            with django_assert_num_queries(7):
                 assert all(all(row) for row in self.parts(client.get("/prefetched")))
 
     def test_a_page_that_is_made_in_an_event_loop_shows_what_was_prefetched(self, alice: Any, bob: Any) -> None:

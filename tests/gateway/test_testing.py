@@ -275,8 +275,9 @@ class TestInATestCase(TestCase):
         cls.user = get_user_model().objects.create_user("ada")
         cls.document = new_document(cls.user)
 
-    def test_a_link_costs_a_decision_and_an_audit_row(self) -> None:
-        with assert_issued(1), self.assertNumQueries(2), as_user(self.user), no_links_in_caches():
+    def test_a_link_costs_what_it_costs_in_a_request(self) -> None:
+        # What was taken back, the decision, the audit row, what was taken back meanwhile.
+        with assert_issued(1), self.assertNumQueries(4), as_user(self.user), no_links_in_caches():
             assert self.document.file.url
 
     def test_every_test_begins_without_rows(self) -> None:
@@ -289,6 +290,38 @@ class TestInATestCase(TestCase):
         self.client.force_login(self.user)
         with assert_issued(1), no_links_in_caches():
             assert self.client.get("/rest/documents/").json()[0]["file"]
+
+
+class TestInACoroutine(TestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.user = get_user_model().objects.create_user("ada")
+        cls.document = new_document(cls.user)
+
+    async def test_a_link_is_counted_and_recorded(self) -> None:
+        async with assert_issued(1) as rows, as_user(self.user) as request:
+            assert request.user is self.user
+            assert await self.document.file.aurl() == await self.document.file.aurl()
+            assert not await Issuance.objects.aexists()
+        assert [row.principal for row in rows] == [f"user:{self.user.pk}"]
+        assert await Issuance.objects.acount() == 1
+        assert ambient_lease() is None
+
+    async def test_another_number_fails(self) -> None:
+        with self.assertRaisesMessage(AssertionError, "1 links were issued; 2 expected"):
+            async with assert_issued(2), as_user(self.user):
+                await self.document.file.aurl()
+
+    async def test_an_error_inside_is_what_the_test_sees(self) -> None:
+        async def ask_and_fail() -> None:
+            async with assert_issued(2), as_user(self.user):
+                await self.document.file.aurl()
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await ask_and_fail()
+        assert await Issuance.objects.acount() == 1
+        assert ambient_lease() is None
 
 
 class TestInATransactionTestCase(TransactionTestCase):

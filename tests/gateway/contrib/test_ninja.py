@@ -73,8 +73,8 @@ class TestLists:
         for number in (2, 20):
             for _ in range(number):
                 new_document(alice)
-            # session, user, page, decision, audit
-            with django_assert_num_queries(5):
+            # session, user, page, what was taken back, decision, audit, what was taken back meanwhile
+            with django_assert_num_queries(7):
                 rows = client.get("/ninja/prefetched").json()
             assert all(row["file"].startswith(PRESIGNED) for row in rows)
 

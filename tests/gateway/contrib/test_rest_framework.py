@@ -136,12 +136,12 @@ class TestLists:
         for number in (2, 20):
             for _ in range(number):
                 new_document(alice)
-            # session, user, count, page, decision, audit
-            with django_assert_num_queries(6) as queries:
+            # session, user, count, page, what was taken back, decision, audit, what was taken back meanwhile
+            with django_assert_num_queries(8) as queries:
                 rows = client.get("/rest/prefetched/").json()["results"]
             counted.append(len(queries))
             assert all(row["file"].startswith(PRESIGNED) for row in rows)
-        assert counted == [6, 6]
+        assert counted == [8, 8]
 
 
 class TestWrites:
