@@ -27,7 +27,7 @@ _PASSES = 4
 # X-Amz-Credential and X-Goog-Credential are not among them: they say which key signed, as an audit does.
 _NAME = (
     r"(?:signature|token|(?<![a-z0-9])sig|sessionid|session[-_]?key|api[-_]?key"
-    r"|secret(?:(?:[-_]?access)?[-_]?keys?)?|(?:account|shared[-_]?access)[-_]?key|passw(?:or)?d[12]?)"
+    r"|secret(?:(?:[-_]?access)?[-_]?keys?)?|(?:account|shared[-_]?access|private)[-_]?key|passw(?:or)?d[12]?)"
 )
 _HEADER = r"(?<![a-z0-9])(?:(?:proxy[-_])?authorization|(?:set[-_])?cookies?)"
 _SCHEME = r"(?:(?:bearer|basic|digest|token|sharedkey|aws|aws4-hmac-sha256|goog4-[a-z0-9\-]{1,20})\s{1,8})?"
@@ -58,6 +58,8 @@ _SECRET = re.compile(
     rf"{_NAME}{_TO_VALUE}{_value('word', _WORD)}"
     rf"|{_HEADER}{_TO_VALUE}{_value('line', _LINE, _SCHEME)}"
     rf"|{_POLICY}{_TO_VALUE}(?:b?{_QUOTE})?(?P<document>{_DOCUMENT})"
+    # A key over many lines, as it lies in a file.
+    r"|-----begin [a-z ]{0,20}private key-----(?P<pem>[^-]+)"
     # <input value="…" name="x-amz-signature">
     rf"|value\s?=\s?{_QUOTE}(?P<input>[^\"'`<>]{{1,4096}}){_QUOTE}\s{{1,8}}name\s?=\s?{_QUOTE}"
     rf"[\w\-]{{0,40}}?(?:{_NAME}|{_POLICY}){_QUOTE}"

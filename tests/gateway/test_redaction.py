@@ -203,6 +203,10 @@ HIDDEN = {
     "password in a URL": "redis://user:S3cr3t@cache:6379/0",
     "account key": f"AccountName=a;AccountKey={SECRET};EndpointSuffix=e",
     "secret access key": f'{{"SecretAccessKey": "{SECRET}"}}',
+    "private key of Google": f'{{"private_key_id": "a", "private_key": "-----BEGIN PRIVATE KEY-----\\n{SECRET}\\n"}}',
+    "private key of Google within an option": f"{{'service_account_key': {{'type': 'a', 'private_key': '{SECRET}'}}}}",
+    "private key over many lines": f"-----BEGIN RSA PRIVATE KEY-----\nMII\n{SECRET}\n-----END RSA PRIVATE KEY-----",
+    "hmac_secret option": f"'hmac_secret': '{SECRET}'",
     "secret_key option": f"'secret_key': '{SECRET}'",
 }
 
