@@ -1,0 +1,66 @@
+"""Uploads files of this machine in a user's name, straight to the store, and prints the reference of each.
+
+Goes through the door like everybody: must not decide, and shows no link.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from gateway.errors import GatewayError
+from gateway.principals import acting_as
+
+MOST_PARALLEL = 32
+
+
+class Command(BaseCommand):
+    help = "Upload files in a user's name, in parallel parts; run again, it goes on where it was interrupted."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("username")
+        parser.add_argument("file", nargs="+", type=Path)
+        parser.add_argument("--target", default="", help="app_label.model:pk:field that gets the file.")
+        parser.add_argument("--parallel", type=_parallel, default=4, help="Parts at once. Default: 4.")
+
+    def handle(self, *args: Any, username: str, file: list[Path], target: str, parallel: int, **options: Any) -> None:
+        try:
+            from tqdm import tqdm
+
+            from gateway.uploads.sending import send_file
+        except ImportError as error:
+            raise CommandError(f"{error.name} is missing; install presign-gateway[put]") from error
+        if target and len(file) > 1:
+            raise CommandError(f"{len(file)} files for one field; 1")
+        users = get_user_model()
+        user = users._default_manager.filter(**{users.USERNAME_FIELD: username}).first()
+        if user is None:
+            raise CommandError(f"there is no user {username!a}")
+        for path in file:
+            try:
+                size_bytes = path.stat().st_size
+                with (
+                    acting_as(user) as principal,
+                    tqdm(
+                        total=size_bytes, desc=path.name, unit="B", unit_scale=True, unit_divisor=1024,
+                        disable=not sys.stderr.isatty(),
+                    ) as bar,
+                ):  # fmt: skip
+                    reference = send_file(principal, path, target=target, parallel=parallel, progress=bar.update)
+            except GatewayError as error:
+                raise CommandError(f"{str(path)!a}: {error.title}") from error
+            except OSError as error:
+                raise CommandError(f"{str(path)!a}: {error.strerror or type(error).__name__}") from error
+            self.stdout.write(reference)
+
+
+def _parallel(text: str) -> int:
+    # int() would take signs, spaces and other scripts' digits.
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_PARALLEL):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_PARALLEL}")
+    return int(text)
