@@ -500,7 +500,7 @@ def probe(
     with _signing(alias):
         storage = private_storage(alias)
         asked = operation(storage.object_key(f"{PROBE_KEY}/{name}" if name else PROBE_KEY))
-        provider: Provider = storage.provider
+        provider: Provider = storage.provider_for(type(asked))
         signed = provider.sign(asked, ttl=ttl, now=now or datetime.now(UTC))
         check_link(signed, asked, provider)
     return signed

@@ -21,6 +21,7 @@ from gateway.api.schemas import ServiceInfo
 from gateway.conf import conf
 from gateway.resources import PrivateStorage, built
 from providers.errors import ProviderError
+from providers.types import Download, Upload
 
 __all__ = ["private_storages", "service_router"]
 
@@ -80,7 +81,7 @@ def private_storages() -> dict[str, Any]:
 def _storage(storage: Any) -> dict[str, Any]:
     settings = conf()
     try:
-        capabilities = _capabilities(storage.provider.capabilities)
+        capabilities = _capabilities(storage)
     except ProviderError:
         capabilities = None
     most = min(storage.max_ttl or settings.max_ttl, settings.max_ttl)
@@ -93,13 +94,15 @@ def _storage(storage: Any) -> dict[str, Any]:
     }
 
 
-def _capabilities(capabilities: Any) -> dict[str, Any]:
+def _capabilities(storage: Any) -> dict[str, Any]:
+    # Another than the one of downloads may sign uploads, and what is bound is said of those.
+    downloads, uploads = (storage.provider_for(kind).capabilities for kind in (Download, Upload))
     return {
-        "max_ttl_seconds": int(capabilities.max_ttl.total_seconds()),
-        "offline": capabilities.offline,
-        "operations": sorted(operation.__name__ for operation in capabilities.operations),
-        "binds_size": capabilities.binds_size,
-        "binds_content_type": capabilities.binds_content_type,
-        "binds_checksum": sorted(capabilities.binds_checksum),
-        "binds_no_overwrite": capabilities.binds_no_overwrite,
+        "max_ttl_seconds": int(min(downloads.max_ttl, uploads.max_ttl).total_seconds()),
+        "offline": downloads.offline and uploads.offline,
+        "operations": sorted(operation.__name__ for operation in downloads.operations | uploads.operations),
+        "binds_size": uploads.binds_size,
+        "binds_content_type": uploads.binds_content_type,
+        "binds_checksum": sorted(uploads.binds_checksum),
+        "binds_no_overwrite": uploads.binds_no_overwrite,
     }

@@ -33,7 +33,7 @@ def examine_upload(visit: Visit) -> Iterator[Finding]:
             )
             return
     yield ok(visit.alias, "upload", "an upload link works")
-    if visit.provider.capabilities.binds_no_overwrite:
+    if visit.uploads.capabilities.binds_no_overwrite:
         again = visit.fetch("PUT", link.url, dict(link.headers), CONTENT)
         if again.is_success:
             yield fail(
@@ -48,7 +48,7 @@ def examine_upload(visit: Visit) -> Iterator[Finding]:
 
 def _other_type(visit: Visit, link: SignedURL) -> Iterator[Finding]:
     """Send the same bytes under another type: were they taken, the uploader would choose how they are shown."""
-    if not visit.provider.capabilities.binds_content_type:
+    if not visit.uploads.capabilities.binds_content_type:
         found = "this store's links bind no content type"
         yield note(visit.alias, "upload.other-type", found, "The gateway looks at it when the upload is finished.")
         return

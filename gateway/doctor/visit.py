@@ -52,8 +52,13 @@ class Visit:
         return self.storage.provider
 
     @property
+    def uploads(self) -> Any:
+        """What signs uploads: the bucket's own signer, also where a distribution stands before it."""
+        return self.storage.provider_for(Upload)
+
+    @property
     def is_s3(self) -> bool:
-        return isinstance(self.provider, S3Provider)
+        return isinstance(self.uploads, S3Provider)
 
     @property
     def is_local(self) -> bool:
@@ -83,7 +88,7 @@ class Visit:
     def upload(self) -> SignedURL:
         def operation(key: str) -> Upload:
             checksum = Checksum("sha256", sha256(CONTENT).digest())
-            binds = "sha256" in self.provider.capabilities.binds_checksum
+            binds = "sha256" in self.uploads.capabilities.binds_checksum
             return Upload(key, content_type=CONTENT_TYPE, size_bytes=len(CONTENT), checksum=checksum if binds else None)
 
         return links.probe(self.alias, operation, name=self.name, ttl=TTL, now=datetime.now(UTC))
@@ -109,5 +114,5 @@ class Visit:
 
     @property
     def is_amazon(self) -> bool:
-        """Whether the links lead to Amazon itself, and not to a compatible store."""
-        return ".amazonaws." in (urlsplit(self.provider.base_url).hostname or "")
+        """Whether the bucket is at Amazon itself, and not to a compatible store."""
+        return ".amazonaws." in (urlsplit(self.uploads.base_url).hostname or "")

@@ -412,7 +412,7 @@ def _guarantees(session: UploadSession) -> Guarantees:
 
 def _capabilities(alias: str) -> Capabilities:
     try:
-        capabilities: Capabilities = private_storage(alias).provider.capabilities
+        capabilities: Capabilities = private_storage(alias).provider_for(Upload).capabilities
     except GatewayError:
         raise
     except Exception as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from gateway import __version__
+from gateway import __version__, links
+from providers import Upload
 from tests.gateway.api.support import ApiClient, by_token
+from tests.providers.clouds import PEM
 
 pytestmark = pytest.mark.django_db
 
@@ -87,3 +90,15 @@ def test_nobody_is_told(db: None) -> None:
 @pytest.mark.parametrize(("address", "method", "status"), [(f"{SERVICE}?x=1", "GET", 400), (SERVICE, "POST", 405)])
 def test_refusals(alice: Any, address: str, method: str, status: int) -> None:
     assert by_token(alice).generic(method, address).status_code == status
+
+
+def test_a_distribution_shows_what_its_bucket_promises_of_uploads(alice: Any, settings: Any) -> None:
+    options = S3["OPTIONS"] | {  # type: ignore[operator]
+        "custom_domain": "files.example.com", "cloudfront_key_id": "K1", "cloudfront_key": PEM,
+    }  # fmt: skip
+    settings.STORAGES = settings.STORAGES | {"bucket": S3, "cdn": S3 | {"OPTIONS": options}}
+    told = by_token(alice).get(SERVICE).json()["storages"]
+    assert told["cdn"]["capabilities"] == told["bucket"]["capabilities"]
+    assert links.probe("cdn").url.startswith("https://files.example.com/")
+    upload = partial(Upload, content_type="text/plain", size_bytes=3)
+    assert ".amazonaws.com/" in links.probe("cdn", upload).url
