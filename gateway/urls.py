@@ -21,7 +21,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("local/<slug:alias>/<path:key>", data_plane, name="local"),
 ]
 
-if find_spec("ninja") is not None:
+# A build tool is a package of the same name, and has no such room.
+if find_spec("ninja") is not None and find_spec("ninja.orm") is not None:
     from gateway.api.mount import api_urls
 
     urlpatterns += api_urls(files=False)

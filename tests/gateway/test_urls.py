@@ -122,8 +122,11 @@ def test_no_namespace_is_there_twice(settings: Any, urlconf: str) -> None:
 
 
 WITHOUT_NINJA = """
-import sys
+import importlib.machinery, importlib.util, sys
 sys.modules["ninja"] = None
+if sys.argv[1] == "another":
+    spec = importlib.machinery.ModuleSpec("ninja", None, is_package=True)
+    sys.modules["ninja"] = importlib.util.module_from_spec(spec)
 from django.conf import settings
 settings.configure(
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "gateway"], ROOT_URLCONF="gateway.urls",
@@ -136,9 +139,10 @@ print([pattern.name for pattern in gateway.urls.urlpatterns])
 """
 
 
-def test_without_django_ninja_there_is_all_but_the_api() -> None:
+@pytest.mark.parametrize("there", ["none", "another"])
+def test_without_django_ninja_there_is_all_but_the_api(there: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NINJA], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", WITHOUT_NINJA, there], capture_output=True, text=True, check=True, env=environment
     )
     assert run.stdout.strip() == "['permalink', 'forward_auth', 'local']"

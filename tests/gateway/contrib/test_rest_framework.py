@@ -12,7 +12,7 @@ from django.db import connection, models
 from rest_framework import serializers
 
 from gateway.contrib.rest_framework import FileField, ImageField, map_fields
-from gateway.errors import NoPrincipal, StorageUnavailable
+from gateway.errors import AccessDenied, NoPrincipal, StorageUnavailable
 from gateway.links import LinkText
 from gateway.models import Issuance
 from gateway.principals import acting_as
@@ -208,6 +208,31 @@ class TestRepresentation:
 
         document = new_document(alice)
         assert Named(document).data["file"] == document.file.name
+
+    def test_a_declared_field_is_what_it_is_declared_as(self, alice: Any, bob: Any) -> None:
+        class Declared(serializers.ModelSerializer):
+            ours = FileField(source="file", read_only=True)
+            kept = serializers.CharField(source="file.permalink", read_only=True)
+
+            class Meta:
+                model = Document
+                fields = ["ours", "kept"]
+
+        class Strict(serializers.ModelSerializer):
+            file = serializers.FileField()
+
+            class Meta:
+                model = Document
+                fields = ["file"]
+
+        document = new_document(alice)
+        with acting_as(bob):
+            kept = f"http://testserver/gateway/f/hostapp.document:{document.pk}:file"
+            assert Declared(document).data == {"ours": None, "kept": kept}
+            with pytest.raises(AccessDenied):
+                _ = Strict(document).data
+        with acting_as(alice):
+            assert Declared(document).data["ours"].startswith(PRESIGNED)
 
     def test_lists_of_public_files_need_nobody(self) -> None:
         leaflet = Leaflet()
