@@ -6,6 +6,8 @@ Every line is a request that was made; an answer that is not the expected one en
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -85,6 +87,7 @@ class Story:
         short = json.loads(self._link("alice", file, ttl_seconds=1).body)["url"]
         time.sleep(2.1)
         self._expect("a link of one second, two seconds later", self.over, lambda: request("GET", short))
+        tell_upload(self)
 
     def _upload(self) -> str:
         boundary = uuid.uuid4().hex
@@ -114,6 +117,39 @@ class Story:
         if answer.status != status:
             raise Unexpected(f"{what}: {answer.status} in place of {status}: {answer.body[:300]!r}")
         return answer
+
+
+def tell_upload(story: Story) -> None:
+    """Upload a file straight to the store, which the service sees only when it verifies it."""
+
+    def ask(name: str, address: str, payload: dict[str, Any]) -> Answer:
+        headers = story._bearer(name) | {"Content-Type": "application/json"}
+        return request("POST", f"{story.origin}/api/v1/uploads{address}", headers, json.dumps(payload).encode())
+
+    checksum = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    wish = {
+        "filename": FILENAME, "content_type": "text/plain", "size": len(CONTENT),
+        "checksum": {"algorithm": "sha256", "value": checksum},
+    }  # fmt: skip
+    begun = json.loads(
+        story._expect("alice begins an upload straight to the store", 201, lambda: ask("alice", "", wish)).body
+    )
+    print(f"      {begun['guarantees']}")
+    finalize = f"/{begun['id']}/finalize"
+    story._expect("she finalizes it before the bytes are there", 409, lambda: ask("alice", finalize, {}))
+    sent = request(begun["request"]["method"], begun["request"]["url"], begun["request"]["headers"], CONTENT)
+    if sent.status not in (200, 201):
+        raise Unexpected(f"the store answered {sent.status}: {sent.body[:300]!r}")
+    print(f"      the bytes go to {begun['request']['url'].partition('?')[0]}?…: {sent.status}")
+    story._expect("bob finalizes it", 404, lambda: ask("bob", finalize, {}))
+    done = story._expect("alice finalizes it: verified, and a file", 200, lambda: ask("alice", finalize, {}))
+    again = story._expect("and again: the same answer", 200, lambda: ask("alice", finalize, {}))
+    if done.body != again.body:
+        raise Unexpected("another answer")
+    link = json.loads(story._link("alice", json.loads(done.body)["file"]["file"]).body)
+    fetched = story._expect("its link is fetched", 200, lambda: request("GET", link["url"]))
+    if fetched.body != CONTENT:
+        raise Unexpected(f"{len(fetched.body)} other bytes came back")
 
 
 def request(method: str, url: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
