@@ -36,6 +36,7 @@ ENV PATH=/srv/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     DJANGO_SETTINGS_MODULE=settings.production \
     GATEWAY_STORAGES_FILE=/scratch/storages.json \
+    GUNICORN_BIND=0.0.0.0:8000 \
     STATIC_ROOT=/srv/static \
     TMPDIR=/scratch
 
@@ -57,5 +58,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
 # ALLOW_OWN_ADDRESS: for load balancers that ask for the health of an address.
 ENTRYPOINT ["sh", "-euc", "umask 077; if [ -n \"${GATEWAY_STORAGES_JSON:-}\" ]; then printf '%s' \"$GATEWAY_STORAGES_JSON\" > \"$GATEWAY_STORAGES_FILE\"; fi; if [ -n \"${ALLOW_OWN_ADDRESS:-}\" ]; then export ALLOWED_HOSTS=\"$ALLOWED_HOSTS,$(hostname -i | tr ' ' ',')\"; fi; exec \"$@\"", "gateway"]
 
-# Paths without their query: a link in a log is a link.
-CMD ["gunicorn", "settings.wsgi", "--bind=0.0.0.0:8000", "--workers=2", "--threads=8", "--worker-tmp-dir=/dev/shm", "--access-logfile=-", "--access-logformat=%(h)s %(m)s %(U)s %(s)s %(b)s %(M)s"]
+CMD ["gunicorn", "--config=python:settings.gunicorn"]

@@ -165,6 +165,8 @@ _ambient: ContextVar[Lease | _Acting | None] = ContextVar("gateway_ambient", def
 def open_lease(request: HttpRequest) -> tuple[Lease, Token[Any]]:
     """Make ``request`` the one that asks; for the middleware alone."""
     lease = Lease(request)
+    # For who writes a log once the lease is closed: Django names the request of a response that it logs.
+    request.gateway_request_id = lease.request_id  # type: ignore[attr-defined]
     return lease, _ambient.set(lease)
 
 

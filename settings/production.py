@@ -26,6 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *  # noqa: F403
 from settings.base import BASE_DIR, GATEWAY, MIDDLEWARE
+from settings.logs import LOGGING as LOGGING
 from settings.stores import read_storages
 
 MIN_SECRET_CHARACTERS = 50
@@ -116,14 +117,3 @@ SECURE_HSTS_PRELOAD = True
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 CSRF_TRUSTED_ORIGINS = [GATEWAY["PUBLIC_URL"].rstrip("/")]
-
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "gateway.redaction.RedactionFilter"}},
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "filters": ["redact"], "formatter": "plain"},
-    },
-    "root": {"handlers": ["stderr"], "level": "INFO"},
-}

@@ -1,4 +1,4 @@
-"""The test suite: a database in memory, files in a directory that pytest gives each test.
+"""The test suite: a database in memory or that of TEST_DATABASE_URL, files in a directory that pytest gives each test.
 
 Must not reach anything outside the process; tests that need a server start their own.
 """
@@ -9,6 +9,8 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import dj_database_url
 
 from settings.base import *  # noqa: F403
 from settings.base import GATEWAY, INSTALLED_APPS, STATICFILES_STORAGE
@@ -24,9 +26,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 PRIVATE_ROOT = Path(tempfile.gettempdir()) / f"presign-gateway-tests-{os.getpid()}"
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
-}
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(os.environ.get("TEST_DATABASE_URL", "sqlite://:memory:"))}
 
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
