@@ -28,9 +28,10 @@ from gateway.contrib.jwt import JWTAuthenticator
 from gateway.contrib.jwt.issuers import read_issuers
 from gateway.contrib.jwt.keys import KeySource
 from gateway.errors import DatabaseUnavailable, NotAuthenticated, Unavailable
-from gateway.models import ApiToken, ExternalIdentity, Issuance
+from gateway.models import ApiToken, Epoch, ExternalIdentity, Issuance
 from gateway.policies import OPERATIONS
-from gateway.principals import Principal
+from gateway.principals import SYSTEM, Principal, acting_as
+from gateway.revocation import revoke
 from tests.emulators.token_endpoints import DISCONNECTS, DRIPS, EMPTY, GARBAGE, HANGS, Trouble, slow, status
 from tests.gateway.api.support import ApiClient, by_session, database_down_for, file_of, issued, token_of
 from tests.gateway.contrib.tokens import (
@@ -605,6 +606,24 @@ SCOPES: dict[str, tuple[Any, list[str]]] = {
     "empty": ("", []),
     "missing": (..., []),
 }
+
+
+class TestTakenBack:
+    def test_what_was_issued_before_is_refused_and_the_next_is_not(
+        self, settings: Any, known: ExternalIdentity
+    ) -> None:
+        believe(settings, {ISSUER: issuer(leeway_seconds=30)})
+        now = int(time.time())
+        taken_at = datetime.fromtimestamp(now, UTC) - timedelta(seconds=60)
+        with acting_as(SYSTEM, reason="test") as system:
+            revoke("principal", f"user:{known.user.pk}", by=system)
+        Epoch.objects.update(at=taken_at)
+        with pytest.raises(NotAuthenticated, match="was taken back"):
+            identity_of(token(claims_of(iat=now - 61)))
+        # An issuer's clock may be ahead by the leeway; only what is newer by more is surely newer.
+        with pytest.raises(NotAuthenticated, match="was taken back"):
+            identity_of(token(claims_of(iat=now - 31)))
+        assert identity_of(token(claims_of(iat=now))).user == known.user
 
 
 @pytest.mark.usefixtures("known")
