@@ -64,6 +64,9 @@ lock: ## Resolve the dependencies again and write requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 		--custom-compile-command "make lock" --quiet --output-file requirements.lock
+	$(BIN)/uv pip compile tests/terraform/checkov.in --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make lock" --quiet --output-file tests/terraform/checkov.lock
 
 system-packages: ## Install what Debian must give the tests, its services held back (needs root)
 	sh tests/emulators/system-packages.sh
