@@ -23,7 +23,7 @@ from gateway.models import Issuance
 from gateway.principals import SYSTEM, acting_as
 from gateway.resources import Resource
 from gateway.storages import PrivateS3Storage
-from providers import AWSCredentialChain, InvalidConfiguration
+from providers import AWSCredentialChain, Download, InvalidConfiguration
 from tests.emulators.aws_identities import KINDS, REGION, Machine, forget_this_machine, machine_of
 from tests.emulators.s3 import send
 from tests.emulators.token_endpoints import DISCONNECTS, DRIPS, EMPTY, GARBAGE, HANGS, Trouble, slow, status
@@ -155,7 +155,6 @@ class TestOneFetch:
         with on("machine") as machine:
             machine.server.trouble = slow(0.02)
             storage: Any = storages["cloud"]
-            from providers import Download
 
             def first() -> str:
                 now = datetime.now(UTC)
