@@ -340,6 +340,6 @@ def test_no_representation_shows_a_secret(rclone: RcloneS3) -> None:
 
 
 def test_the_servers_need_no_pytest() -> None:
-    names = "azurite, ceph, certificates, gcs, gcs_xml, moto, postgres, process, rclone, s3"
+    names = "aws_identities, azurite, ceph, certificates, cloudfront, gcs, gcs_xml, moto, postgres, process, rclone, s3"
     code = f"import sys; from tests.emulators import {names}; sys.exit('pytest' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY_PATH, check=True)

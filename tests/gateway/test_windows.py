@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -450,3 +451,31 @@ def test_without_the_option_every_link_is_its_own(alice: Any) -> None:
     document = Resource.of_field(new_document(alice), "file")
     issued = [links.issue(user_of(alice), document) for _ in range(2)]
     assert len({link.url for link in issued}) == 2
+
+
+STORAGES: dict[str, dict[str, Any]] = {
+    "PrivateS3Storage": {
+        "bucket_name": "bucket",
+        "region_name": "eu-central-1",
+        "access_key": "AK",
+        "secret_key": "SK",
+    },
+    "PrivateGCSStorage": {"bucket_name": "bucket", "hmac_access_id": "GOOG1", "hmac_secret": "c2VjcmV0"},
+    "PrivateAzureStorage": {"account_name": "account", "azure_container": "files", "account_key": "a2V5a2V5a2V5a2V5"},
+    "PrivateFileSystemStorage": {"location": "private-files"},
+}
+
+
+@pytest.mark.parametrize("name", STORAGES)
+def test_every_storage_takes_the_option(name: str, alice: Any, settings: Any, clock: Any, tmp_path: Path) -> None:
+    options = STORAGES[name] | {"url_window": 60}
+    if name == "PrivateFileSystemStorage":
+        options["location"] = tmp_path
+    entry = {"BACKEND": f"gateway.storages.{name}", "OPTIONS": options}
+    settings.STORAGES = settings.STORAGES | {"windowed": entry}
+    resource = Resource.of_file(new_file(alice, storage_alias="windowed"))
+    urls = []
+    for seconds in (0, 59, 60):
+        clock(seconds)
+        urls.append(links.issue(user_of(alice), resource).url)
+    assert [url == urls[0] for url in urls] == [True, True, False]
