@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.emulators.names import NameServer
 from tests.emulators.process import LOOPBACK, Emulator
 from tests.emulators.web import MakeBlock, WebServer
 from tests.gateway.delivery.keys import KEYS
@@ -24,7 +25,7 @@ LOCAL = {
     "streamed": "stream", "accel": "x_accel", "sendfile": "x_sendfile", "lighttpd": "x_lighttpd",
     "signed": "secure_link", "signed-for": "secure_link_address",
 }  # fmt: skip
-BUCKETS = {"bucket": "stream", "bucket-accel": "x_accel"}
+BUCKETS = {"bucket": "stream", "bucket-accel": "x_accel", "bucket-named": "x_accel"}
 FILES = {"page": "pages/page.html", "image": "images/a.png", "document": "d/Überblick.pdf", "missing": "not/there.txt"}
 GUARDED = {"/guarded/": "guarded", "/store/": "bucket"}
 SECRET = secrets.token_urlsafe(32)
@@ -82,6 +83,9 @@ class Site(Emulator):
             "TRUSTED_PROXIES": 1,
             "PATH_POLICIES": dict.fromkeys(GUARDED.values(), policy),
         }
+        # A host that nginx has to ask a name server for.
+        storages["bucket-named"]["OPTIONS"]["endpoint_url"] = f"http://localhost:{self.store_port}"
+        self.names = self._stack.enter_context(NameServer())
         files = dict.fromkeys([*LOCAL, *BUCKETS], NAMES | {"large": "large/file.bin"})
         self.more: dict[str, Any] = {"storages": storages, "files": files, "gateway": gateway}
         populated = self._stack.enter_context(Populated(**self.more))
@@ -133,7 +137,7 @@ class Site(Emulator):
             argv = [
                 sys.executable, "-m", "django", "gateway_conf", server, "--listen", listen,
                 "--upstream", upstream or f"{LOOPBACK}:{ours.port}", "--access-log", str(access_log), "--with-secret",
-                *options,
+                "--resolver", self.names.address, *options,
             ]  # fmt: skip
             return self.run(argv, extra_environment=environment(self.place.directory, ours.url, **ours.more))
 

@@ -202,6 +202,15 @@ def test_yes_is_204_and_says_how_to_show_the_file(forward: None, alice: Any) -> 
     assert (row.decision, row.principal, row.key) == ("allowed", f"user:{alice.pk}", "alice/a.pdf")
 
 
+def test_every_question_is_decided_anew(forward: None, alice: Any) -> None:
+    client = logged_in(alice)
+    assert question(client).status_code == 204
+    type(alice).objects.filter(pk=alice.pk).update(username="carol")
+    assert question(client).status_code == 403
+    type(alice).objects.filter(pk=alice.pk).update(username="alice", is_active=False)
+    assert question(client).status_code == 401
+
+
 REFUSED: dict[str, dict[str, Any]] = {
     "no-secret": {SECRET_HEADER: None},
     "empty-secret": {SECRET_HEADER: ""},
