@@ -6,18 +6,8 @@ Callers use these names. Must not sign: every link is issued by the door.
 from __future__ import annotations
 
 from gateway.uploads.finalizing import Finalized, finalize
-from gateway.uploads.sessions import (
-    Begun,
-    Guarantees,
-    PartWanted,
-    Received,
-    Wanted,
-    abort,
-    begin,
-    look,
-    part_count,
-    sign_parts,
-)
+from gateway.uploads.planning import Guarantees, PartWanted, Wanted, part_count
+from gateway.uploads.sessions import Begun, Received, abort, begin, look, sign_parts
 
 __all__ = [
     "Begun",

@@ -32,17 +32,9 @@ from gateway.resources import Resource
 from gateway.storages.objects import ObjectStore, StoredObject
 from gateway.uploads.permission import check, operation_of, own, place_of_session
 from gateway.uploads.places import Place
+from gateway.uploads.planning import asking, part_count, part_size, part_store_of, store_of
 from gateway.uploads.scanning import scan
-from gateway.uploads.sessions import (
-    asking,
-    note_object,
-    part_count,
-    part_size,
-    part_store_of,
-    stop_parts,
-    store_of,
-    transition,
-)
+from gateway.uploads.sessions import note_object, stop_parts, transition
 from gateway.uploads.verification import Verified, verify
 from providers.types import Upload
 

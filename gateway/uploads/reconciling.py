@@ -14,7 +14,7 @@ from gateway.outbox import file_fields
 from gateway.resources import alias_of
 from gateway.storages.objects import ListedObject
 from gateway.uploads.permission import sessions
-from gateway.uploads.sessions import asking, store_of
+from gateway.uploads.planning import asking, store_of
 from gateway.uploads.sweeping import Left, orphans_of
 
 __all__ = ["reconcile"]

@@ -19,7 +19,7 @@ from gateway.models import UploadState
 from gateway.principals import Principal
 from gateway.resources import facts_of_name
 from gateway.uploads import Begun, PartWanted, Wanted
-from gateway.uploads.sessions import part_count, part_size
+from gateway.uploads.planning import part_count, part_size
 from providers.types import SignedURL
 
 __all__ = ["send_file"]

@@ -18,7 +18,8 @@ from gateway.conf import conf
 from gateway.models import ObjectDeletion, UploadState
 from gateway.storages.objects import ListedObject, ObjectStore, PartStore
 from gateway.uploads.permission import sessions
-from gateway.uploads.sessions import LINK_SKEW, asking, let_go, stop_parts, store_of
+from gateway.uploads.planning import asking, store_of
+from gateway.uploads.sessions import LINK_SKEW, let_go, stop_parts
 
 __all__ = ["Left", "TooManyOrphans", "expire", "note_orphans", "orphans_of", "stop_stray_parts"]
 

@@ -533,6 +533,17 @@ def test_a_repeat_with_the_same_key_is_the_same_upload_signed_anew(alice: Any) -
     assert (third["id"], third["state"], third["request"]) == (first["id"], "ready", None)
 
 
+@pytest.mark.usefixtures("small_parts")
+def test_a_beginning_that_was_interrupted_is_taken_up_by_the_repeat(alice: Any) -> None:
+    client = by_token(alice)
+    upload = client.send(UPLOADS, wish(), headers={"Idempotency-Key": "k1"}).json()
+    UploadSession.objects.update(store_upload_id="")  # killed before the store had answered
+    assert sign_parts(client, upload, 1).json()["code"] == "upload_conflict"
+    again = client.send(UPLOADS, wish(), headers={"Idempotency-Key": "k1"}).json()
+    assert again["id"] == upload["id"]
+    assert sign_parts(client, upload, 1).status_code == 200
+
+
 def test_the_key_of_another_body_is_refused(alice: Any) -> None:
     client = by_token(alice)
     client.send(UPLOADS, wish(), headers={"Idempotency-Key": "k1"})

@@ -1,0 +1,210 @@
+"""How an upload is to go: in one piece or in parts, what is signed of it, and what the store can be held to.
+
+Must not sign, ask a store, or change a row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from gateway.conf import conf
+from gateway.errors import GatewayError, InvalidRequest, StorageUnavailable
+from gateway.models import UploadSession
+from gateway.resources import private_storage
+from gateway.storages.objects import ObjectStore, PartStore
+from gateway.uploads.permission import operation_of
+from providers.errors import InvalidInput
+from providers.types import MAX_PART_NUMBER, Capabilities, Checksum, Upload, UploadPart
+
+__all__ = [
+    "Guarantees",
+    "PartWanted",
+    "Wanted",
+    "asking",
+    "bound",
+    "check_part",
+    "guarantees_of",
+    "part_count",
+    "part_of",
+    "part_size",
+    "part_store_of",
+    "plan",
+    "store_of",
+    "whole",
+]
+
+logger = logging.getLogger(__name__)
+
+# Decided about before the store has given an id.
+_NO_UPLOAD_ID = "none-yet"
+
+Promise = Literal["signed", "verified", "none", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a client wants to upload.
+
+    Args:
+        content_type: canonical, in lower case.
+        sha256: of the whole file; None leaves it unchecked.
+        target: reference to the field that is to get the file; empty is the service's own files.
+        strategy: ``single``, ``multipart``, or ``auto`` for the gateway's choice.
+    """
+
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: bytes | None = None
+    target: str = ""
+    strategy: Literal["auto", "single", "multipart"] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarantees:
+    """What holds for an upload, and by whom: ``signed`` and ``refused`` are the store's doing, at once."""
+
+    size: Promise
+    content_type: Promise
+    checksum: Promise
+    overwrite: Promise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartWanted:
+    """A part to sign: its number from 1, its exact size, and its digest where the client has one."""
+
+    number: int
+    size_bytes: int
+    sha256: bytes | None = None
+
+
+def part_count(session: UploadSession) -> int:
+    """Return how many parts an upload has; 0 for one in one piece."""
+    return ceil(session.size_bytes / session.part_bytes) if session.part_bytes else 0
+
+
+def part_size(session: UploadSession, number: int) -> int:
+    """Return the exact size in bytes of a part."""
+    return min(session.part_bytes, session.size_bytes - (number - 1) * session.part_bytes)
+
+
+def store_of(alias: str) -> ObjectStore:
+    """Return what uploads need of a storage.
+
+    Raises:
+        StorageUnavailable: it has none of it.
+    """
+    store: ObjectStore | None = getattr(private_storage(alias), "objects", None)
+    if store is None:
+        raise StorageUnavailable(f"storage {alias!r} takes no uploads")
+    return store
+
+
+def part_store_of(alias: str) -> PartStore:
+    """Return what uploads in parts need of a storage.
+
+    Raises:
+        StorageUnavailable: it takes no parts.
+    """
+    store = store_of(alias)
+    if not isinstance(store, PartStore):
+        raise StorageUnavailable(f"storage {alias!r} takes no parts")
+    return store
+
+
+@contextmanager
+def asking(alias: str) -> Iterator[None]:
+    """Whatever an SDK raises while a store is asked: it is unavailable. What is said by type passes."""
+    try:
+        yield
+    except (GatewayError, FileNotFoundError, FileExistsError):
+        raise
+    except Exception as error:
+        logger.error("storage %s cannot be asked: %s", alias, type(error).__name__)
+        raise StorageUnavailable(f"storage {alias!r}: {type(error).__name__}") from error
+
+
+def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
+    """Return the strategy and the size of a part, 0 where there are none."""
+    takes_parts = isinstance(store, PartStore) and UploadPart in _capabilities(alias).operations
+    usual = conf().upload_part_bytes
+    strategy = wanted.strategy
+    if strategy == "auto":
+        strategy = "multipart" if wanted.size_bytes > usual and takes_parts else "single"
+    if strategy == "single":
+        return UploadSession.Strategy.SINGLE, 0
+    if not isinstance(store, PartStore) or not takes_parts:
+        raise InvalidRequest("strategy is multipart; this storage takes no parts")
+    if wanted.size_bytes == 0:
+        raise InvalidRequest("strategy is multipart; an empty file has no parts")
+    least = max(usual, store.least_part_bytes, ceil(wanted.size_bytes / MAX_PART_NUMBER))
+    return UploadSession.Strategy.MULTIPART, least
+
+
+def guarantees_of(session: UploadSession) -> Guarantees:
+    binds = _capabilities(session.storage_alias)
+    checked: Promise = "verified" if session.sha256 else "none"
+    if session.strategy == UploadSession.Strategy.MULTIPART:
+        # The server alone completes it, under a name that is free, with a type of its own saying.
+        return Guarantees(
+            size="signed" if binds.binds_part else "verified", content_type="verified", checksum=checked,
+            overwrite="refused",
+        )  # fmt: skip
+    return Guarantees(
+        size="signed" if binds.binds_size else "verified",
+        content_type="signed" if binds.binds_content_type else "verified",
+        checksum="signed" if session.sha256 and "sha256" in binds.binds_checksum else checked,
+        overwrite="refused" if binds.binds_no_overwrite else "verified",
+    )
+
+
+def _capabilities(alias: str) -> Capabilities:
+    try:
+        capabilities: Capabilities = private_storage(alias).provider_for(Upload).capabilities
+    except GatewayError:
+        raise
+    except Exception as error:
+        raise StorageUnavailable(f"storage {alias!r}: {type(error).__name__}") from error
+    return capabilities
+
+
+def bound(session: UploadSession) -> Upload:
+    """Return the operation to sign, with the checksum where the store can be bound to it."""
+    operation = operation_of(session)
+    if "sha256" in _capabilities(session.storage_alias).binds_checksum:
+        return operation
+    return Upload(operation.key, content_type=operation.content_type, size_bytes=operation.size_bytes)
+
+
+def part_of(session: UploadSession, part: PartWanted) -> UploadPart:
+    return UploadPart(
+        session.key,
+        upload_id=session.store_upload_id or _NO_UPLOAD_ID,
+        number=part.number,
+        size_bytes=part.size_bytes,
+        checksum=None if part.sha256 is None else Checksum("sha256", part.sha256),
+    )
+
+
+def whole(key: str, wanted: Wanted) -> Upload:
+    checksum = None if wanted.sha256 is None else Checksum("sha256", wanted.sha256)
+    try:
+        return Upload(key, content_type=wanted.content_type, size_bytes=wanted.size_bytes, checksum=checksum)
+    except InvalidInput as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def check_part(session: UploadSession, part: PartWanted) -> None:
+    count = part_count(session)
+    if not 1 <= part.number <= count:
+        raise InvalidRequest(f"part number is {part.number}; 1 to {count}")
+    if part.size_bytes != part_size(session, part.number):
+        raise InvalidRequest(
+            f"part {part.number} has size {part.size_bytes}; exactly {part_size(session, part.number)}"
+        )
