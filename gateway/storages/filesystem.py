@@ -9,6 +9,7 @@ import hmac
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +22,7 @@ from django.utils.encoding import force_bytes
 from gateway.conf import conf
 from gateway.errors import ObjectExists
 from gateway.resources import alias_of
+from gateway.storages import keyring
 from gateway.storages.base import PrivateStorageMixin, exact, exact_directory
 from gateway.storages.files import list_beneath, open_beneath, remove_beneath, write_beneath
 from gateway.storages.local_objects import LocalObjects
@@ -40,7 +42,8 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     Args:
         location: the root; needed, and not inside MEDIA_ROOT or STATIC_ROOT.
         secret_keys: the ring that links are signed with, first key first: texts of at least 32 bytes, or
-            ``{"secret": text, "not_after": aware datetime or ISO text}``. Derived from ``SECRET_KEY`` and
+            ``{"secret": text, "not_after": aware datetime or ISO text}``; or the path of a ``.json`` file with such a
+            list, which ``manage.py gateway_keys`` makes and turns. Derived from ``SECRET_KEY`` and
             ``SECRET_KEY_FALLBACKS`` where none is given.
 
     Beside :class:`PrivateStorageMixin`'s. ``base_url`` is refused: links lead to where ``gateway.urls`` is
@@ -82,7 +85,11 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
 
     def configure(self, own: dict[str, Any]) -> None:
         secret_keys = own.get("secret_keys")
-        self._secret_keys = None if secret_keys is None else _secrets(secret_keys)
+        # A text of any other form may be a key that was meant to stand in a list, and is refused.
+        is_file = isinstance(secret_keys, (str, Path)) and str(secret_keys).endswith(".json")
+        self._key_file = Path(secret_keys) if is_file else None
+        is_list = secret_keys is not None and self._key_file is None
+        self._secret_keys = _secrets(secret_keys) if is_list else None
 
     @property
     def objects(self) -> LocalObjects:
@@ -97,11 +104,26 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
             InvalidConfiguration: it cannot be built; the message says why, and shows no key.
         """
         keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-        inputs = (conf(), get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), keys)
+        inputs = (conf(), get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), keys, self._key_version())
         made = self._made
         if made is None or made[0] != inputs:
             made = self._made = (inputs, self._make_provider())
         return made[1]
+
+    def _key_version(self) -> Any:
+        try:
+            return None if self._key_file is None else keyring.version(self._key_file)
+        except OSError as error:
+            raise InvalidConfiguration(f"the file of secret_keys cannot be read: {type(error).__name__}") from None
+
+    def _keys(self) -> list[SecretKey]:
+        if self._key_file is None:
+            return _project_secrets() if self._secret_keys is None else self._secret_keys
+        try:
+            return _secrets(keyring.read(self._key_file))
+        except (OSError, ValueError, ImproperlyConfigured) as error:
+            # The text of a JSON error may quote a key.
+            raise InvalidConfiguration(f"the file of secret_keys is no ring: {type(error).__name__}") from None
 
     def _make_provider(self) -> LocalProvider:
         alias = alias_of(self)
@@ -112,7 +134,7 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
                 f"no URL leads to files of {alias!r}: include gateway.urls, and name the alias with letters,"
                 " digits, hyphens and underscores"
             ) from None
-        keys = _project_secrets() if self._secret_keys is None else self._secret_keys
+        keys = self._keys()
         # Each alias has keys of its own, so that one's links are not another's.
         label = f"presign-gateway local storage {alias}".encode()
         ring = [SecretKey(hmac.digest(key.secret, label, "sha256"), key.not_after) for key in keys]
