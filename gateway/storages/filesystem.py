@@ -86,8 +86,9 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
     def configure(self, own: dict[str, Any]) -> None:
         secret_keys = own.get("secret_keys")
         # A text of any other form may be a key that was meant to stand in a list, and is refused.
-        is_file = isinstance(secret_keys, (str, Path)) and str(secret_keys).endswith(".json")
-        self._key_file = Path(secret_keys) if is_file else None
+        self._key_file: Path | None = None
+        if isinstance(secret_keys, (str, Path)) and str(secret_keys).endswith(".json"):
+            self._key_file = Path(secret_keys)
         is_list = secret_keys is not None and self._key_file is None
         self._secret_keys = _secrets(secret_keys) if is_list else None
 
