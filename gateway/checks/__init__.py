@@ -7,7 +7,7 @@ setting must not keep the others from being checked. What only the store can ans
 from __future__ import annotations
 
 # Imported to be registered.
-from gateway.checks import azure, google, places, project, rules, stores, thumbnails  # noqa: F401
+from gateway.checks import azure, delivery, google, places, project, rules, stores, thumbnails  # noqa: F401
 from gateway.checks.messages import FIXES, TAG
 
 __all__ = ["FIXES", "TAG"]

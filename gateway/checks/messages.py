@@ -88,6 +88,10 @@ FIXES = {
     "W080": "Unset it here, or set endpoint_url to the address that it names.",
     "W081": "Delete sa_email, or set iam_sign_blob to sign as that account.",
     "W082": "Delete it: Cloud Storage lets what an object was stored with win over what a link says of it.",
+    # gateway.checks.delivery
+    "E090": "Name the alias of the private storage whose files the server has behind this path.",
+    "E091": "Set GATEWAY['PATH_POLICIES'] for the alias: without a policy every file is refused.",
+    "E092": "Set GATEWAY['TRUSTED_PROXIES'] to 1, and let nginx say who asks, as gateway_conf prints it.",
 }
 
 

@@ -58,6 +58,10 @@ def ids(*, deploy: bool = True) -> list[str]:
     return sorted(str(message.id) for message in messages(deploy=deploy))
 
 
+def asking_for(alias: str) -> dict[str, Any]:
+    return {"proxy": "nginx", "secret": "s" * 32, "paths": {"/files/": alias}}
+
+
 class Project:
     """A project whose settings are right, and what is changed in it."""
 
@@ -633,6 +637,26 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "E064",
         "'default', which is not a private",
         lambda p: p.gateway(PATH_POLICIES={"default": Everyone()}),
+    ),
+    "a server that asks, of an unknown alias": (
+        "E090",
+        "'nowhere' behind '/files/', which STORAGES has not",
+        lambda p: p.gateway(FORWARD_AUTH=asking_for("nowhere")),
+    ),
+    "a server that asks, of a public alias": (
+        "E090",
+        "'default' behind '/files/', which is not a private",
+        lambda p: p.gateway(FORWARD_AUTH=asking_for("default")),
+    ),
+    "a server that asks, without a policy": (
+        "E091",
+        "no policy for it",
+        lambda p: p.gateway(FORWARD_AUTH=asking_for("private")),
+    ),
+    "links for addresses that nobody tells": (
+        "E092",
+        "TRUSTED_PROXIES'] is 0",
+        lambda p: p.private(delivery="secure_link_address"),
     ),
     "path of an owner by setting": (
         "E065",
