@@ -43,7 +43,7 @@ __all__ = ["SAS_VERSION", "AzureCredentials", "AzureProvider", "Mac", "SASKey", 
 SAS_VERSION = "2025-05-05"
 _MAX_TTL = timedelta(days=7)
 _MAX_BACKDATE = timedelta(days=1)
-_QUOTED = re.compile(r"[A-Za-z0-9\-._~%/]*")
+_is_quoted = re.compile(r"[A-Za-z0-9\-._~%/]*").fullmatch
 _BLOCK_BYTES = 64  # of SHA-256
 _NEWLINES = 11  # in a string to sign, beside those that a key's fields bring
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
@@ -303,14 +303,16 @@ class AzureProvider:
         """Return what one key puts into all links, the times as signed and as in the query, and the end."""
         seconds, now = check_lifetime(ttl, now, maximum=_MAX_TTL)
         key = self.credentials.current(now=now, needed=ttl)
-        covered = covered_seconds(seconds, now=now, expires_at=key.expires_at)
         fixed = self._fixed
         if fixed is None or fixed.key is not key:
             # The identifier of a stored access policy stands where a delegation key has its fields; no IP range.
             signed = f"{key.signed or chr(10)}\n{self._protocol}\n{SAS_VERSION}\n"
             query = f"{f'&spr={self._protocol}' if self._protocol else ''}&sv={SAS_VERSION}"
             fixed = self._fixed = _Fixed(key, signed, query, signed.count("\n") + _NEWLINES)
-        expires_at = now + (ttl if covered == seconds else timedelta(seconds=covered))
+        if key.expires_at is None:
+            expires_at = now + ttl
+        else:
+            expires_at = now + timedelta(seconds=covered_seconds(seconds, now=now, expires_at=key.expires_at))
         end = extended(expires_at)
         if self._backdate is None:
             return fixed, f"\n{end}\n", f"se={end.replace(':', '%3A')}", expires_at
@@ -358,7 +360,7 @@ def _md5_header(name: str, checksum: Checksum | None) -> dict[str, str]:
 def _quote(value: str) -> str:
     # As azure-storage-blob writes a SAS: slashes stay. What a disposition is made of goes before all else.
     encoded = value.replace("%", "%25").replace(" ", "%20").replace('"', "%22").replace(";", "%3B").replace("=", "%3D")
-    return encoded if _QUOTED.fullmatch(encoded) else quote(value, safe="/-._~")
+    return encoded if _is_quoted(encoded) else quote(value, safe="/-._~")
 
 
 @functools.lru_cache(maxsize=256)  # a service answers with a handful of types
