@@ -269,6 +269,15 @@ def test_nobody_elses_upload_can_be_touched(alice: Any, bob: Any) -> None:
     assert UploadSession.objects.get().state == "issued"
 
 
+def test_an_upload_of_another_tenant_is_not_there(alice: Any) -> None:
+    client = by_token(alice)
+    upload = begun(client)
+    put(upload["request"], PDF)
+    UploadSession.objects.update(tenant="other")
+    assert finalize(client, upload).status_code == 404
+    assert client.get(f"{UPLOADS}/{upload['id']}").status_code == 404
+
+
 @pytest.mark.parametrize("upload_id", ["x", "upl_", f"upl_{'G' * 32}", f"upl_{'0' * 33}", "%00"])
 def test_what_is_no_id_is_not_there(alice: Any, upload_id: str) -> None:
     assert by_token(alice).get(f"{UPLOADS}/{upload_id}").status_code == 404
