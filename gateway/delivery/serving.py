@@ -5,6 +5,7 @@ Must not decide, and must not choose by anything that a client says.
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,8 @@ from providers.types import Download
 
 __all__ = ["serve"]
 
+logger = logging.getLogger(__name__)
+
 # A browser may keep the bytes, and asks before it shows them again, so that every showing is decided about.
 ASK_AGAIN = "private, no-cache"
 
@@ -40,7 +43,7 @@ def serve(request: HttpRequest, principal: Principal, resource: Resource) -> Htt
         AuditUnavailable, DatabaseUnavailable, StorageUnavailable: as :func:`gateway.links.issue`.
     """
     alias = _alias_of(resource)
-    storage = private_storage(alias)
+    storage = _storage_of(alias)
     delivery = getattr(storage, "delivery", "redirect")
     if delivery == "redirect":
         return redirect(request, principal, resource)
@@ -66,6 +69,16 @@ def _alias_of(resource: Resource) -> str:
         # Only the row says in which storage a file of the service is.
         alias = rows_of([resource]).values_list("storage_alias", flat=True).first()
     return alias or conf().file_storage
+
+
+def _storage_of(alias: str) -> Any:
+    """Return a storage, or None where there is none: the door says so, to those alone whom it would let in."""
+    try:
+        return private_storage(alias)
+    except Exception as error:
+        # A backend that cannot be built fails in its own way.
+        logger.error("storage %s cannot be used: %s", ascii(alias), type(error).__name__)
+        return None
 
 
 def _check_place(decided: Permit | IssuedURL, alias: str) -> None:

@@ -17,7 +17,15 @@ from django.utils.encoding import escape_uri_path
 
 from gateway.authentication import authenticate
 from gateway.delivery.serving import serve
-from gateway.errors import AccessDenied, DatabaseUnavailable, InvalidReference, NotAuthenticated, Unavailable
+from gateway.errors import (
+    AccessDenied,
+    DatabaseUnavailable,
+    GatewayError,
+    InvalidReference,
+    NotAuthenticated,
+    TooManyRequests,
+    Unavailable,
+)
 from gateway.policies import DATABASE_DOWN
 from gateway.resources import Resource
 
@@ -47,11 +55,11 @@ def visit(request: HttpRequest, find: Callable[[], Resource]) -> HttpResponseBas
             response = _not_found(request)
         except NotAuthenticated:
             response = _who_are_you(request)
-        except Unavailable as error:
-            response = _unavailable(type(error))
+        except (TooManyRequests, Unavailable) as error:
+            response = _later(error, error.retry_after_seconds)
         except DATABASE_DOWN as error:
             logger.error("the database cannot be reached: %s", type(error).__name__)
-            response = _unavailable(DatabaseUnavailable)
+            response = _later(DatabaseUnavailable(), DatabaseUnavailable.retry_after_seconds)
     # What carries the object itself says so; everything else is for nobody to keep.
     response.headers.setdefault("Cache-Control", "no-store, private")
     response.headers.setdefault("Referrer-Policy", "no-referrer")
@@ -112,10 +120,10 @@ def _not_found(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-def _unavailable(error: type[Unavailable]) -> HttpResponseBase:
+def _later(error: GatewayError, seconds: int) -> HttpResponseBase:
     return HttpResponse(
         f"{error.title}\n",
         status=error.status,
         content_type=_TEXT,
-        headers={"Retry-After": str(error.retry_after_seconds)},
+        headers={"Retry-After": str(seconds)},
     )

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.db import OperationalError, connection
 from django.http import QueryDict
@@ -19,6 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from gateway import throttling
 from gateway.models import ApiToken, File, FileState, Issuance
 from gateway.policies import Allow, Composable, Limits
 from tests.gateway.delivery.support import STACKS, Answer, follow, put_file
@@ -453,6 +455,41 @@ def test_a_storage_that_is_gone_is_unavailable(stack: str, alice: Any, method: s
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert set(answer.headers["Cache-Control"].split(", ")) == {"no-store", "private"}
     assert b"nowhere" not in answer.body
+
+
+STORES_THAT_FAIL: dict[str, Any] = {
+    "gone": None,
+    "not ours": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "not to be imported": {"BACKEND": "nowhere.Storage"},
+    "misconfigured": {"BACKEND": "gateway.storages.PrivateFileSystemStorage", "OPTIONS": {"unknown": 1}},
+}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("store", STORES_THAT_FAIL.values(), ids=STORES_THAT_FAIL)
+def test_a_storage_that_fails_tells_a_stranger_nothing(
+    stack: str, alice: Any, bob: Any, settings: Any, method: str, store: Any
+) -> None:
+    file = make_file(alice, storage_alias="failing")
+    if store is not None:
+        settings.STORAGES = settings.STORAGES | {"failing": store}
+    missing = ask(stack, str(uuid.uuid4()), bob, method=method)
+    assert missing.status == 404
+    assert told(ask(stack, file, bob, method=method)) == told(missing)
+    assert ask(stack, file, alice, method=method).status == 503
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_failed_too_often_is_told_to_wait(stack: str, file: File, alice: Any, settings: Any, method: str) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"FAILED_LOGINS_PER_MINUTE": 3}
+    throttling.forget()
+    cache.clear()
+    wrong = {"Authorization": "Bearer pgw_wrong"}
+    answers = [ask(stack, what, headers=wrong, method=method) for what in (file, str(uuid.uuid4())) * 2]
+    throttling.forget()
+    assert [answer.status for answer in answers] == [401, 401, 401, 429]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert set(answers[-1].headers["Cache-Control"].split(", ")) == {"no-store", "private"}
 
 
 TABLES = {"permissions": "presign_gateway_file", "sessions": "django_session", "users": "auth_user"}
