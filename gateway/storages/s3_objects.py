@@ -37,7 +37,8 @@ class S3Objects:
         try:
             answer = self._client.head_object(**self._named(name), ChecksumMode="ENABLED")
         except ClientError as error:
-            if _code(error) in _MISSING:
+            # To who may not list, Amazon says 403 of what is not there; an object that is refused is none either.
+            if _code(error) in _MISSING | {"403"}:
                 return None
             raise
         # Compatible stores may say again what the client said, and have never counted: rclone does.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,8 @@ from gateway import uploads
 from gateway.errors import NotUploaded, StorageUnavailable
 from gateway.models import File, UploadSession
 from tests.emulators.process import LOOPBACK
-from tests.gateway.uploads.conftest import begin, principal_of
+from tests.emulators.s3 import send
+from tests.gateway.uploads.conftest import PDF, begin, principal_of
 
 pytestmark = pytest.mark.django_db
 
@@ -101,6 +103,27 @@ def test_an_error_inside_a_200_is_seen(
             uploads.finalize(principal_of(alice), session.pk)
     assert UploadSession.objects.get().state == state
     assert not File.objects.exists()
+
+
+def test_who_may_not_list_is_told_that_nothing_is_there_and_goes_on(ceph: Any, alice: Any, settings: Any) -> None:
+    """Amazon and Ceph answer 403 for a missing key to an identity without the right to list."""
+    bucket = ceph.create_bucket(f"uploads-{secrets.token_hex(6)}")
+    ceph.grant_uploads(bucket)
+    who = ceph.restricted_credentials
+    options = {
+        "bucket_name": bucket, "region_name": ceph.region, "endpoint_url": ceph.endpoint_url,
+        "access_key": who.access_key_id, "secret_key": who.secret_access_key,
+    }  # fmt: skip
+    settings.STORAGES = settings.STORAGES | {
+        "few": {"BACKEND": "gateway.storages.PrivateS3Storage", "OPTIONS": options}
+    }
+    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": "few"}
+    begun = begin(alice)
+    with pytest.raises(NotUploaded):
+        uploads.finalize(principal_of(alice), begun.session.pk)
+    assert begun.link is not None
+    assert send(begun.link.url, method="PUT", headers=begun.link.headers, body=PDF).status == 200
+    assert uploads.finalize(principal_of(alice), begun.session.pk).session.state == "ready"
 
 
 def test_completing_is_bound_to_a_free_key_and_the_whole_size(liar: type[Liar], alice: Any) -> None:
