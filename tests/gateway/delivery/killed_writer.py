@@ -10,8 +10,6 @@ import os
 import sys
 from collections.abc import Iterator
 
-from gateway.storages.files import write_beneath
-
 CHUNK_BYTES = 64 * 1024
 
 
@@ -22,6 +20,13 @@ def content(size_bytes: int) -> Iterator[bytes]:
 
 
 def main(root: str) -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "settings.test"
+    import django
+
+    # The package of storages knows models.
+    django.setup()
+    from gateway.storages.files import write_beneath
+
     for line in sys.stdin:
         key, size, overwrite = line.split()
         pid = os.fork()
