@@ -2,8 +2,11 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
+
+from settings.handlers import ServiceASGIHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 
-application = get_asgi_application()
+django.setup(set_prefix=False)
+application = ServiceASGIHandler()

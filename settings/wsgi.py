@@ -2,8 +2,11 @@
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
+
+from settings.handlers import ServiceWSGIHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.production")
 
-application = get_wsgi_application()
+django.setup(set_prefix=False)
+application = ServiceWSGIHandler()
