@@ -58,7 +58,7 @@ class Conf:
         jwt_issuers: ``{issuer: {"audience": …, "algorithms": […], …}}``, whose JSON web tokens
             ``gateway.contrib.jwt.JWTAuthenticator`` takes.
         failed_logins_per_minute: after so many failed authentications of an address or a credential the JSON API
-            answers 429 until the minute is over; 0 is no limit.
+            and the permalink answer 429 until the minute is over; 0 is no limit.
         trusted_proxies: how many proxies of one's own a request passes, each of which adds to X-Forwarded-For;
             0 takes the address of the connection. At most 10.
         links_per_minute: the most links that the JSON API issues to one principal; a batch counts its items. None
