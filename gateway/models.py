@@ -366,6 +366,7 @@ class UploadSession(models.Model):
     content_type = models.CharField(max_length=255)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64, blank=True, help_text="As declared; hexadecimal.")
+    md5 = models.CharField(max_length=32, blank=True, help_text="As declared, where no SHA-256 was; hexadecimal.")
     strategy = models.CharField(max_length=16, choices=Strategy)
     part_bytes = models.PositiveBigIntegerField(default=0)
     store_upload_id = models.CharField(max_length=1024, blank=True)

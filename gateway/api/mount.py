@@ -17,6 +17,7 @@ from gateway.api import files as files_module
 from gateway.api.document import complete
 from gateway.api.identity import Identity
 from gateway.api.problems import guarded, not_found, refuse
+from gateway.api.rails import direct_uploads
 from gateway.api.service import service_router
 from gateway.api.uploads import begin_router
 from gateway.api.uploads import router as uploads_router
@@ -61,7 +62,7 @@ def build_api(*, files: bool) -> GatewayAPI:
 
 
 def api_urls(*, files: bool) -> list[URLPattern | URLResolver]:
-    """Return what a URLconf of the namespace ``presign_gateway`` includes: ``api/v1/``, and all below ``api/``."""
+    """Return what a URLconf of the namespace ``presign_gateway`` includes: all below ``api/``, and the facades."""
     patterns, _, namespace = build_api(files=files).urls
     for pattern in patterns:
         assert isinstance(pattern, URLPattern)
@@ -69,4 +70,5 @@ def api_urls(*, files: bool) -> list[URLPattern | URLResolver]:
     return [
         path("api/v1/", include((patterns, "ninja"), namespace=namespace)),
         re_path("^api/", not_found),
+        path("rails/direct_uploads", direct_uploads(files=files), name="rails_direct_uploads"),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -30,6 +31,7 @@ __all__ = [
     "LinkRequest",
     "Nothing",
     "Problem",
+    "RailsUploadRequest",
     "ServiceInfo",
     "UploadBegun",
     "UploadFinalized",
@@ -37,6 +39,7 @@ __all__ = [
     "UploadPartsRequest",
     "UploadPartsSigned",
     "UploadRequest",
+    "UploadTarget",
 ]
 
 MAX_FILENAME_CHARACTERS = 255
@@ -100,23 +103,26 @@ class FileUpdate(Strict):
     filename: Annotated[Filename, Field(min_length=1)]
 
 
-def _digest(text: Any) -> Any:
-    if not isinstance(text, str):
+def _digest(algorithm: Literal["sha256", "md5"], length: int) -> Callable[[Any], Any]:
+    def checked(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        try:
+            digest = b64decode(text, validate=True)
+        except (Base64Error, ValueError):
+            digest = b""
+        if len(digest) != length:
+            raise PydanticCustomError(algorithm, "base64 of {length} bytes", {"length": length})
         return text
-    try:
-        digest = b64decode(text, validate=True)
-    except (Base64Error, ValueError):
-        digest = b""
-    if len(digest) != 32:
-        raise PydanticCustomError("sha256", "base64 of 32 bytes")
-    return text
+
+    return checked
 
 
 class Sha256(Strict):
     """A digest of all bytes."""
 
     algorithm: Literal["sha256"]
-    value: Annotated[str, BeforeValidator(_digest)] = Field(description="Base64.")
+    value: Annotated[str, BeforeValidator(_digest("sha256", 32))] = Field(description="Base64.")
 
 
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1, description="Bytes.")]
@@ -147,6 +153,27 @@ class UploadPartsRequest(Strict):
     """Parts to sign."""
 
     parts: Annotated[list[WantedPart], Field(min_length=1, max_length=100)]
+
+
+class UploadTarget(Strict):
+    """Where an upload goes, in the query of a facade's address."""
+
+    target: Annotated[Reference, Field(min_length=1)] | None = None
+
+
+class RailsBlob(Strict):
+    """A file, in the words of Active Storage."""
+
+    filename: Annotated[Filename, Field(min_length=1)]
+    content_type: str = Field(max_length=255)
+    byte_size: Bytes
+    checksum: Annotated[str, BeforeValidator(_digest("md5", 16))]
+
+
+class RailsUploadRequest(Strict):
+    """What ``@rails/activestorage`` sends."""
+
+    blob: RailsBlob
 
 
 class Nothing(Strict):

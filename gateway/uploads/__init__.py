@@ -5,6 +5,7 @@ Callers use these names. Must not sign: every link is issued by the door.
 
 from __future__ import annotations
 
+from gateway.uploads.blobs import redeem, signed_id_of
 from gateway.uploads.finalizing import Finalized, finalize
 from gateway.uploads.planning import Guarantees, PartWanted, Wanted, part_count
 from gateway.uploads.sessions import Begun, Received, abort, begin, look, sign_parts
@@ -21,5 +22,7 @@ __all__ = [
     "finalize",
     "look",
     "part_count",
+    "redeem",
     "sign_parts",
+    "signed_id_of",
 ]

@@ -56,8 +56,14 @@ def operation_of(session: UploadSession) -> Upload:
         session.key,
         content_type=session.content_type,
         size_bytes=session.size_bytes,
-        checksum=Checksum("sha256", bytes.fromhex(session.sha256)) if session.sha256 else None,
+        checksum=_checksum_of(session),
     )
+
+
+def _checksum_of(session: UploadSession) -> Checksum | None:
+    if session.sha256:
+        return Checksum("sha256", bytes.fromhex(session.sha256))
+    return Checksum("md5", bytes.fromhex(session.md5)) if session.md5 else None
 
 
 def place_of_session(session: UploadSession) -> Place:

@@ -52,7 +52,7 @@ class Wanted:
 
     Args:
         content_type: canonical, in lower case.
-        sha256: of the whole file; None leaves it unchecked.
+        sha256, md5: of the whole file, one of them; None leaves it unchecked.
         target: reference to the field that is to get the file; empty is the service's own files.
         strategy: ``single``, ``multipart``, or ``auto`` for the gateway's choice.
     """
@@ -61,6 +61,7 @@ class Wanted:
     content_type: str
     size_bytes: int
     sha256: bytes | None = None
+    md5: bytes | None = None
     target: str = ""
     strategy: Literal["auto", "single", "multipart"] = "auto"
 
@@ -149,7 +150,8 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
 
 def guarantees_of(session: UploadSession) -> Guarantees:
     binds = _capabilities(session.storage_alias)
-    checked: Promise = "verified" if session.sha256 else "none"
+    checksum = operation_of(session).checksum
+    checked: Promise = "none" if checksum is None else "verified"
     if session.strategy == UploadSession.Strategy.MULTIPART:
         # The server alone completes it, under a name that is free, with a type of its own saying.
         return Guarantees(
@@ -159,7 +161,7 @@ def guarantees_of(session: UploadSession) -> Guarantees:
     return Guarantees(
         size="signed" if binds.binds_size else "verified",
         content_type="signed" if binds.binds_content_type else "verified",
-        checksum="signed" if session.sha256 and "sha256" in binds.binds_checksum else checked,
+        checksum="signed" if checksum is not None and checksum.algorithm in binds.binds_checksum else checked,
         overwrite="refused" if binds.binds_no_overwrite else "verified",
     )
 
@@ -175,9 +177,10 @@ def _capabilities(alias: str) -> Capabilities:
 
 
 def bound(session: UploadSession) -> Upload:
-    """Return the operation to sign, with the checksum where the store can be bound to it."""
+    """Return the operation to sign, with the checksum where the store can be bound to it, or at least be told it."""
     operation = operation_of(session)
-    if "sha256" in _capabilities(session.storage_alias).binds_checksum:
+    known = _capabilities(session.storage_alias)
+    if operation.checksum is None or operation.checksum.algorithm in known.binds_checksum | known.sends_checksum:
         return operation
     return Upload(operation.key, content_type=operation.content_type, size_bytes=operation.size_bytes)
 
@@ -193,8 +196,10 @@ def part_of(session: UploadSession, part: PartWanted) -> UploadPart:
 
 
 def whole(key: str, wanted: Wanted) -> Upload:
-    checksum = None if wanted.sha256 is None else Checksum("sha256", wanted.sha256)
     try:
+        checksum = None if wanted.sha256 is None else Checksum("sha256", wanted.sha256)
+        if wanted.md5 is not None:
+            checksum = Checksum("md5", wanted.md5)
         return Upload(key, content_type=wanted.content_type, size_bytes=wanted.size_bytes, checksum=checksum)
     except InvalidInput as error:
         raise InvalidRequest(str(error)) from error

@@ -114,7 +114,8 @@ def begin(principal: Principal, wanted: Wanted, *, idempotency_key: str | None =
         principal=principal.id, tenant=tenant, user=principal.user if principal.kind == "user" else None,
         storage_alias=place.storage_alias, key=place.mint(wanted.filename),
         filename=clean_filename(wanted.filename), content_type=wanted.content_type, size_bytes=wanted.size_bytes,
-        sha256="" if wanted.sha256 is None else wanted.sha256.hex(), target=wanted.target,
+        sha256="" if wanted.sha256 is None else wanted.sha256.hex(),
+        md5="" if wanted.md5 is None else wanted.md5.hex(), target=wanted.target,
         strategy=strategy, part_bytes=part_bytes, idempotency=idempotency, request_digest=digest,
         created_at=now, links_end_at=now, expires_at=now + conf().upload_lifetime,
     )  # fmt: skip
@@ -290,7 +291,9 @@ def _idempotency(principal: Principal, tenant: str, key: str | None) -> str | No
 
 def _digest(wanted: Wanted) -> str:
     sha256 = None if wanted.sha256 is None else wanted.sha256.hex()
-    return _hash([wanted.filename, wanted.content_type, wanted.size_bytes, sha256, wanted.target, wanted.strategy])
+    md5 = None if wanted.md5 is None else wanted.md5.hex()
+    values = [wanted.filename, wanted.content_type, wanted.size_bytes, sha256, md5, wanted.target, wanted.strategy]
+    return _hash(values)
 
 
 def _hash(value: list[Any]) -> str:
