@@ -18,27 +18,25 @@ __all__ = ["ServiceASGIHandler", "ServiceWSGIHandler"]
 _UNREADABLE = (LookupError, ValueError, SuspiciousOperation)
 
 
-class _WSGIRequest(WSGIRequest):
-    def __init__(self, environ: dict[str, Any]) -> None:
-        try:
-            super().__init__(environ)
-        except _UNREADABLE:
-            environ["CONTENT_TYPE"] = ""
-            super().__init__(environ)
+def _wsgi_request(environ: dict[str, Any]) -> WSGIRequest:
+    try:
+        return WSGIRequest(environ)
+    except _UNREADABLE:
+        environ["CONTENT_TYPE"] = ""
+        return WSGIRequest(environ)
 
 
-class _ASGIRequest(ASGIRequest):
-    def __init__(self, scope: dict[str, Any], body_file: Any) -> None:
-        try:
-            super().__init__(scope, body_file)
-        except _UNREADABLE:
-            headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-type"]
-            super().__init__(scope | {"headers": headers}, body_file)
+def _asgi_request(scope: dict[str, Any], body_file: Any) -> ASGIRequest:
+    try:
+        return ASGIRequest(scope, body_file)
+    except _UNREADABLE:
+        headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-type"]
+        return ASGIRequest(scope | {"headers": headers}, body_file)
 
 
 class ServiceWSGIHandler(WSGIHandler):
-    request_class = _WSGIRequest
+    request_class: Any = staticmethod(_wsgi_request)
 
 
 class ServiceASGIHandler(ASGIHandler):
-    request_class = _ASGIRequest
+    request_class: Any = staticmethod(_asgi_request)
