@@ -31,10 +31,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 from django.utils.module_loading import import_string
 
-from gateway import audit, links
+from gateway import audit
 from gateway.conf import conf
 from gateway.errors import Unavailable
-from gateway.links import LinkText
+from gateway.links import LinkText, choosing
 from gateway.models import Issuance
 from gateway.policies import OPERATIONS, Everyone
 from gateway.principals import ambient_lease, close_lease, open_lease
@@ -101,13 +101,13 @@ def allow_all() -> Iterator[None]:
     Somebody still has to ask, active and of the row's tenant, and the row has to be there: what is not a policy's
     to decide stays.
     """
-    before = links.policy_for
+    before = choosing.choose
     everything = Everyone(operations=OPERATIONS)
-    links.policy_for = lambda resource: everything
+    choosing.choose = lambda resource: everything
     try:
         yield
     finally:
-        links.policy_for = before
+        choosing.choose = before
 
 
 class assert_issued:  # noqa: N801  (as above)

@@ -14,7 +14,7 @@ import providers
 GATEWAY = Path(gateway.__file__).parent
 PROVIDERS = Path(providers.__file__).parent
 SIGNING = {"sign", "sign_many", "sign_cookies", "sign_restricted"}
-DOOR = "links.py"
+DOOR = "links/signing.py"
 # Not a provider's: Django's own signer, for the cursor of a page; google-auth's, which a credential is made of.
 OF_OTHERS = {("api/cursors.py", "_signer().sign"), ("storages/gcs.py", "signer.sign")}
 

@@ -26,7 +26,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
-from gateway import links, policies
+from gateway import audit, links, policies
 from gateway.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -1352,7 +1352,7 @@ def test_a_page_is_decided_and_signed_in_three_queries_and_one_insert(real_datab
         assert lease.single_links == 0
         assert len(lease.pending) == 100
         with CaptureQueriesContext(connection) as queries:
-            links.audit.write(lease.pending)
+            audit.write(lease.pending)
 
     assert [row.pk for row in rows] == sorted(row.pk for row in rows)
     assert [bool(url) for url in shown] == [number % 10 != 3 for number in range(100)] + [False]

@@ -22,7 +22,7 @@ from gateway.policies import Allow, Limits
 from gateway.principals import SYSTEM, Principal, acting_as, principal_of_user
 from gateway.resources import Resource
 from gateway.revocation import Revoked, revoke
-from providers.types import Upload
+from providers.types import Download, Upload
 from tests.gateway.api.support import by_session, by_token
 from tests.gateway.conftest import new_file, request_of
 from tests.gateway.delivery.support import follow
@@ -144,7 +144,7 @@ def test_a_link_to_write_ends_too(alice: Any, scope: str) -> None:
 def test_a_link_without_a_stamp_ends_with_whatever_it_could_be_of(alice: Any) -> None:
     file = file_at(alice)
     storage: Any = storages["private"]
-    signed = storage.provider.sign(links.Download(file.key), ttl=timedelta(seconds=60), now=timezone.now())
+    signed = storage.provider.sign(Download(file.key), ttl=timedelta(seconds=60), now=timezone.now())
     take_back("object", "private:uploads/b/")
     assert status_of(signed.url) == 200
     take_back("principal", "user:0")

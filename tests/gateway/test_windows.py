@@ -15,7 +15,7 @@ from django.core.files.storage import storages
 
 from gateway import links, windows
 from gateway.errors import AccessDenied, StorageUnavailable
-from gateway.links import IssuedURL
+from gateway.links import IssuedURL, door, signing
 from gateway.policies import Allow, Limits, Upload
 from gateway.principals import Principal
 from gateway.resources import Resource
@@ -120,7 +120,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], datetim
         shown[0] = START + timedelta(seconds=seconds)
         return shown[0]
 
-    monkeypatch.setattr(links, "datetime", Clock)
+    for room in (door, signing):
+        monkeypatch.setattr(room, "datetime", Clock)
     yield show
     windows._kept.clear()
 

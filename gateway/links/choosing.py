@@ -1,0 +1,54 @@
+"""Which policy decides about a resource, and whether a client may name it.
+
+Must not ask the policy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.conf import conf, resolve
+from gateway.models import File
+from gateway.policies import (
+    FILE_POLICY,
+)
+from gateway.resources import Resource
+
+__all__ = ["choose", "may_be_named", "policy_for"]
+
+
+def policy_for(resource: Resource) -> Any:
+    """Return the policy that decides about a resource: of its field, its model, its storage, or the default.
+
+    Only a host's rows are asked about by storage: in which one a file of the service lies, its row says.
+    """
+    return choose(resource)
+
+
+def choose(resource: Resource) -> Any:
+    """What :func:`policy_for` asks; ``gateway.testing`` puts another in its place."""
+    settings = conf()
+    if resource.model is None:
+        by_path = settings.upload_policy if resource.is_new else settings.path_policies.get(resource.storage_alias)
+        return resolve(by_path)
+    own = None
+    if resource.field:
+        own = getattr(resource.model._meta.get_field(resource.field), "policy", None)
+    for label in (resource.label, resource.model._meta.label):
+        own = own if own is not None else settings.policies.get(label)
+    if own is None and resource.model is File:
+        own = FILE_POLICY
+    elif own is None:
+        own = settings.storage_policies.get(resource.storage_alias)
+    return resolve(settings.default_policy if own is None else own)
+
+
+def may_be_named(resource: Resource) -> bool:
+    """Tell whether a client's reference may name this field: only where a policy was chosen for it."""
+    if resource.model is File:
+        return True
+    assert resource.model is not None
+    field_ = resource.model._meta.get_field(resource.field)
+    return getattr(field_, "policy", None) is not None or any(
+        label in conf().policies for label in (resource.label, resource.model._meta.label)
+    )
