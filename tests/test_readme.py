@@ -84,7 +84,7 @@ def test_a_model_with_a_private_field_gives_a_working_url(wheel: Path, tmp_path:
     code = block("settings.py").replace("127.0.0.1:8000", f"{LOOPBACK}:{port}")
     settings.write_text(settings.read_text() + f'\nINSTALLED_APPS += ["reports"]\n{code}')
     urls = project / "mysite" / "urls.py"
-    urls.write_text(f"from django.urls import include\n{urls.read_text()}\n{block('urls.py')}")
+    urls.write_text(f"{urls.read_text()}\n{block('urls.py')}")
     (project / "reports" / "models.py").write_text(block("models.py"))
 
     run(sys.executable, "manage.py", "check", "--fail-level", "WARNING", cwd=project, environment=environment)
