@@ -9,7 +9,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEV := DJANGO_SETTINGS_MODULE=settings.dev PORT=$(PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check terraform scan bench slow lock system-packages node-packages clean
+.PHONY: help run demo test test-postgres check terraform scan bench slow lock system-packages node-packages clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,9 @@ demo: $(VENV)/.installed ## Tell the story on the local store, S3, Google Cloud 
 
 test: $(VENV)/.installed ## Run the tests
 	$(BIN)/python -X dev -m pytest -n $(WORKERS)
+
+test-postgres: $(VENV)/.installed ## Run the gateway's tests on PostgreSQL, with a server of their own
+	$(BIN)/python -m tests.on_postgres -n $(WORKERS) tests/gateway
 
 check: $(VENV)/.installed ## Lint, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .

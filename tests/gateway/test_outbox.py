@@ -81,7 +81,8 @@ class TestAnotherDatabase:
 
     @pytest.fixture(autouse=True)
     def other(self, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-        connections.databases["other"] = connections.databases["default"] | {"NAME": ":memory:"}
+        other = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        connections.databases["other"] = connections.databases["default"] | other
         with django_db_blocker.unblock():
             try:
                 yield

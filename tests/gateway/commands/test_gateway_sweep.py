@@ -120,22 +120,21 @@ def test_the_process_ends_with_status_1_where_something_failed(tmp_path: Path) -
     """In a process of its own, with a database of its own."""
     script = """
 import sys
-from django.conf import settings
-settings.DATABASES["default"]["NAME"] = sys.argv[1]
 import django
 django.setup()
 from datetime import timedelta
 from django.core.management import call_command, execute_from_command_line
 from gateway import outbox
 call_command("migrate", verbosity=0)
-if sys.argv[2] == "bad":
+if sys.argv[1] == "bad":
     outbox.enqueue("nowhere", "a/b.txt", grace=timedelta(0))
 execute_from_command_line(["manage.py", "gateway_sweep", "--execute"])
 """
 
     def status(kind: str) -> Any:
-        command = [sys.executable, "-c", script, str(tmp_path / f"{kind}.sqlite3"), kind]
-        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "settings.test"}
+        command = [sys.executable, "-c", script, kind]
+        database = f"sqlite:///{tmp_path / kind}.sqlite3"
+        environment = os.environ | {"DJANGO_SETTINGS_MODULE": "settings.test", "TEST_DATABASE_URL": database}
         return subprocess.run(
             command, cwd=REPOSITORY_PATH, env=environment, capture_output=True, text=True, check=False
         )
