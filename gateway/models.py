@@ -27,6 +27,7 @@ __all__ = [
     "FileState",
     "Grant",
     "Issuance",
+    "ObjectCopy",
     "ObjectDeletion",
     "UploadSession",
     "UploadState",
@@ -308,6 +309,36 @@ class ObjectDeletion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.storage_alias}: {self.key}"
+
+
+class ObjectCopy(models.Model):
+    """That an object was copied from one place to another, and read there again: what a migration goes on from.
+
+    Places are buckets and directories, not aliases: settings may give an alias to another bucket in between.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    route = models.CharField(max_length=64, db_index=True, help_text="Digest of the two places.")
+    digest = models.CharField(max_length=64, unique=True, help_text="Digest of the route and the name.")
+    name = models.CharField(max_length=1024)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    source_etag = models.CharField(max_length=1024)
+    target_etag = models.CharField(max_length=1024)
+    target_version = models.CharField(max_length=1024, blank=True)
+    copied_at = models.DateTimeField(default=timezone.now)
+    source_deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "object copies"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @staticmethod
+    def digest_of(route: str, name: str) -> str:
+        """Name a row by what it is about: names are longer than an index may be."""
+        return hashlib.sha256(f"{route}\0{name}".encode()).hexdigest()
 
 
 class ExternalIdentity(models.Model):

@@ -22,7 +22,7 @@ from django.core.files.storage import FileSystemStorage
 from gateway.checks.messages import check, found
 from gateway.checks.reading import Alias, aliases, directory_of, items_of, local_aliases, private_aliases, split
 
-__all__ = ["is_loopback"]
+__all__ = ["Place", "is_loopback", "place_of"]
 
 # Where clouds tell a machine its credentials, beside the link-local 169.254.169.254.
 _METADATA_NAMES = frozenset({"instance-data", "metadata", "metadata.azure.internal", "metadata.google.internal"})
@@ -58,7 +58,7 @@ _PUBLIC_BACKENDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where objects are.
 
     Attributes:
@@ -72,13 +72,13 @@ class _Place:
     def __str__(self) -> str:
         return f"{self.store}/{self.start}" if self.store else self.start
 
-    def overlaps(self, other: _Place) -> bool:
+    def overlaps(self, other: Place) -> bool:
         return self.store == other.store and (self.start.startswith(other.start) or other.start.startswith(self.start))
 
 
 @check()
 def check_places() -> Iterator[CheckMessage]:
-    private = [(alias, place) for alias in private_aliases() if (place := _place_of(alias.storage)) is not None]
+    private = [(alias, place) for alias in private_aliases() if (place := place_of(alias.storage)) is not None]
     for number, (alias, place) in enumerate(private):
         for other, its_place in private[:number]:
             if place.overlaps(its_place):
@@ -90,10 +90,11 @@ def check_places() -> Iterator[CheckMessage]:
                 yield found("W041", f"{alias} is in {place}, and {public}, which is not private, in {its_bucket}.")
 
 
-def _place_of(storage: Any) -> _Place | None:
+def place_of(storage: Any) -> Place | None:
+    """Return where a built storage keeps its objects; None where its options do not tell."""
     if isinstance(storage, FileSystemStorage):
         directory = _root_of(storage)
-        return None if directory is None else _Place("", f"{directory}/")
+        return None if directory is None else Place("", f"{directory}/")
     if getattr(storage, "azure_container", None):
         return _bucket("azure", storage.account_url, storage.azure_container, storage.location)
     names = ("endpoint_url", "bucket_name", "location")
@@ -101,15 +102,15 @@ def _place_of(storage: Any) -> _Place | None:
     return _bucket(scheme, *(getattr(storage, name, None) for name in names))
 
 
-def _bucket(scheme: str, endpoint_url: Any, bucket: Any, location: Any) -> _Place | None:
+def _bucket(scheme: str, endpoint_url: Any, bucket: Any, location: Any) -> Place | None:
     if not bucket:
         return None
     store = f"{str(endpoint_url).rstrip('/')}/{bucket}" if endpoint_url else f"{scheme}://{bucket}"
     start = str(location or "").strip("/")
-    return _Place(store, f"{start}/" if start else "")
+    return Place(store, f"{start}/" if start else "")
 
 
-def _public_bucket(alias: Alias) -> _Place | None:
+def _public_bucket(alias: Alias) -> Place | None:
     """Read where django-storages' own storages are, without building them."""
     for base in alias.backend.__mro__ if isinstance(alias.backend, type) else ():
         if (known := _PUBLIC_BACKENDS.get((base.__module__, base.__name__))) is not None:

@@ -36,6 +36,7 @@ class AzureObjects:
             content_type=found.content_settings.content_type,
             etag=found.etag.strip('"'),
             version=found.version_id or "",
+            content_encoding=found.content_settings.content_encoding or "",
         )
 
     def read(self, name: str, stored: StoredObject, *, first_bytes: int | None = None) -> Iterator[bytes]:

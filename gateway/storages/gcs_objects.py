@@ -36,7 +36,10 @@ class GCSObjects:
             return None
         # The generation is another with every write; it is what a link can be bound to, too.
         generation = str(blob.generation)
-        return StoredObject(size_bytes=blob.size, content_type=blob.content_type, etag=generation, version=generation)
+        return StoredObject(
+            size_bytes=blob.size, content_type=blob.content_type, etag=generation, version=generation,
+            content_encoding=blob.content_encoding or "",
+        )  # fmt: skip
 
     def read(self, name: str, stored: StoredObject, *, first_bytes: int | None = None) -> Iterator[bytes]:
         blob = self._storage.bucket.blob(self._storage.object_key(name), generation=int(stored.version))

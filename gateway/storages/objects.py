@@ -22,6 +22,7 @@ class StoredObject:
         etag: changes with the bytes; without quotes.
         version: the store's version or generation, by which a link can be bound to these bytes; empty for none.
         sha256: of the whole object, where the store itself has counted it.
+        content_encoding: as it is stored; empty for none.
     """
 
     size_bytes: int
@@ -29,6 +30,7 @@ class StoredObject:
     etag: str
     version: str = ""
     sha256: bytes | None = None
+    content_encoding: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ class S3Objects:
             version=_version(answer),
             # Of parts it is the digest of digests, and ends in their number.
             sha256=base64.b64decode(digest) if digest and "-" not in digest else None,
+            content_encoding=_encoding(answer),
         )
 
     def read(self, name: str, stored: StoredObject, *, first_bytes: int | None = None) -> Iterator[bytes]:
@@ -157,3 +158,9 @@ def _version(answer: dict[str, Any]) -> str:
     # "null" is what a bucket without versions calls the only one.
     version = answer.get("VersionId", "")
     return "" if version == "null" else str(version)
+
+
+def _encoding(answer: dict[str, Any]) -> str:
+    # How the SDK sent the bytes, which compatible stores keep as if it were the object's own.
+    codings = (coding.strip() for coding in answer.get("ContentEncoding", "").split(","))
+    return ",".join(coding for coding in codings if coding not in ("", "aws-chunked"))
