@@ -44,7 +44,9 @@ class AzureObjects:
             return
         length = None if first_bytes is None else min(first_bytes, stored.size_bytes)
         try:
+            # The bytes as they are stored: the SDK would unpack what the blob says is packed.
             yield from self._blob(name).download_blob(
+                decompress=False,
                 offset=0 if length else None, length=length, etag=f'"{stored.etag}"',
                 match_condition=MatchConditions.IfNotModified, timeout=self._storage.timeout,
             ).chunks()  # fmt: skip

@@ -82,7 +82,10 @@ def read(side: Side, name: str) -> bytes:
 
 def run(*arguments: str) -> list[str]:
     output = io.StringIO()
-    call_command("gateway_migrate", *arguments, stdout=output)
+    try:
+        call_command("gateway_migrate", *arguments, stdout=output)
+    finally:
+        print(output.getvalue())  # noqa: T201  (shown where a test fails)
     return output.getvalue().splitlines()
 
 
