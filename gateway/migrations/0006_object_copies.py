@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("presign_gateway", "0004_uploads"),
+        ("presign_gateway", "0005_upload_md5"),
     ]
 
     operations = [
