@@ -18,6 +18,8 @@ worker_class = "gthread"
 
 # Signers and clients are made by the process that uses them, so nothing that is forked is shared.
 preload_app = True
+# The service stands at the root of its host: no header moves a request to another path, whoever sends it.
+forwarder_headers = ""
 # Nothing asks it, and its socket needs a place to write.
 control_socket_disable = True
 # A request that is under way when the service is stopped has this long to end, in seconds.

@@ -108,6 +108,8 @@ def test_a_file_goes_in_a_link_comes_out_and_the_logs_tell_of_both(service: Serv
     bearer = {"Authorization": f"Bearer {service.token}"}
     assert service.ask("GET", "/readyz")[0] == 200
     assert service.ask("GET", "/", **{"X-Forwarded-Proto": "http"})[0] == 301
+    # gunicorn believes both of a proxy on the same machine, and Caddy and Traefik hand them on from clients.
+    assert service.ask("GET", "/readyz", PATH_INFO="/healthz", SCRIPT_NAME="/elsewhere")[2] == b'{"status": "ready"}'
 
     body, headers = form_data(b"private")
     connection = http.client.HTTPConnection(LOOPBACK, service.port, timeout=20)
