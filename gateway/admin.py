@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -29,7 +30,17 @@ __all__ = [
 ]
 
 
-class FactsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class _RowsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Does not tell staff who may see no row whether there is one."""
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        # Django looks the row up before it asks who may, and leads away from one that is missing.
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+
+class FactsAdmin(_RowsAdmin):
     """Rows to look at: nobody adds, changes or deletes one here."""
 
     show_full_result_count = False
@@ -97,7 +108,7 @@ class ObjectDeletionAdmin(FactsAdmin):
 
 
 @admin.register(ExternalIdentity)
-class ExternalIdentityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ExternalIdentityAdmin(_RowsAdmin):
     """Whom an issuer means by a subject: rows that somebody has to make, since none makes itself."""
 
     list_display = ("subject", "issuer", "user", "created_at")
@@ -109,7 +120,7 @@ class ExternalIdentityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Grant)
-class GrantAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class GrantAdmin(_RowsAdmin):
     """Grants are made and ended, not changed: who was given what stays true in the audit."""
 
     list_display = ("__str__", "user", "group", "token", "until", "created_at", "reason")

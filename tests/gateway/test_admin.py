@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -174,6 +175,19 @@ class TestOurRows:
         assert admin_client.get(f"{admin}add/").status_code == 403
         assert admin_client.post(f"{admin}{row.pk}/change/", {"name": "x"}).status_code == 403
         assert admin_client.post(f"{admin}{row.pk}/delete/", {"post": "yes"}).status_code == deleted
+
+    @pytest.mark.parametrize("view", ["change", "delete", "history"])
+    @pytest.mark.parametrize("model", [*MODELS, "grant", "epoch"])
+    def test_who_may_see_no_row_is_not_told_whether_there_is_one(
+        self, client: Any, bob: Any, model: str, view: str
+    ) -> None:
+        bob.is_staff = True
+        bob.save()
+        client.force_login(bob)
+        row = apps.get_model("presign_gateway", model)._default_manager.first()
+        keys = ["0", str(uuid.uuid4()), *([] if row is None else [row.pk])]
+        answers = [client.get(f"/admin/presign_gateway/{model}/{key}/{view}/") for key in keys]
+        assert {(answer.status_code, answer.content) for answer in answers} == {(403, answers[0].content)}
 
     @pytest.mark.parametrize("state", FileState.values)
     def test_a_file_is_shown_by_its_permalink_once_it_is_ready(self, admin_client: Any, alice: Any, state: str) -> None:
