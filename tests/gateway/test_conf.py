@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
@@ -196,10 +197,14 @@ def test_a_refusal_is_not_remembered() -> None:
     assert conf().max_ttl == timedelta(seconds=900)
 
 
-def test_a_project_without_the_setting_gets_the_defaults(settings: Any) -> None:
-    del settings.GATEWAY
+def test_a_project_without_the_setting_gets_the_defaults() -> None:
+    # Of a deletion nobody is told, so what is remembered is dropped by the override around it, at both ends.
+    with override_settings(GATEWAY={}):
+        del settings.GATEWAY
+        assert not hasattr(settings, "GATEWAY")
+        assert conf() == Conf()
 
-    assert conf() == Conf()
+    assert conf().public_url == settings.GATEWAY["PUBLIC_URL"] != Conf().public_url
 
 
 def test_override_settings_takes_effect_and_ends() -> None:

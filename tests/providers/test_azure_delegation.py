@@ -222,6 +222,7 @@ def test_a_key_that_has_ended_signs_nothing(credentials: UserDelegation, blobs: 
         sign(credentials)
 
 
+@pytest.mark.hurried
 def test_the_old_key_is_used_while_it_lives(credentials: UserDelegation, blobs: DelegationKeys) -> None:
     sign(credentials)
     blobs.refuse()
@@ -296,6 +297,7 @@ KEY_TROUBLES |= {
 }
 
 
+@pytest.mark.hurried
 @pytest.mark.parametrize(("trouble", "piece"), KEY_TROUBLES.values(), ids=KEY_TROUBLES)
 def test_whatever_the_service_does_there_is_an_answer_within_a_second(
     blobs: DelegationKeys, identity: AzureIdentity, trouble: Trouble, piece: str
@@ -317,6 +319,7 @@ def test_a_good_answer_made_by_hand_is_taken(credentials: UserDelegation, blobs:
     assert query_of(sign(credentials))["ske"] == "2026-03-05T05:06:07.0000000Z"
 
 
+@pytest.mark.hurried
 def test_a_refused_connection_is_said_within_a_second(blobs: DelegationKeys, identity: AzureIdentity) -> None:
     blobs.refuse()
     piece = r"ConnectionRefusedError|none came in 0\.9 s"
@@ -356,6 +359,7 @@ TOKEN_TROUBLES: dict[str, tuple[Trouble, str]] = {
 }
 
 
+@pytest.mark.hurried
 @pytest.mark.parametrize(("trouble", "piece"), TOKEN_TROUBLES.values(), ids=TOKEN_TROUBLES)
 def test_whatever_the_identity_endpoint_does_there_is_an_answer_within_a_second(
     blobs: DelegationKeys, identity: AzureIdentity, trouble: Trouble, piece: str
@@ -388,6 +392,7 @@ def test_any_token_credential_will_do(blobs: DelegationKeys, identity: AzureIden
     assert credential.scopes == [("https://storage.azure.com/.default",)] * 3
 
 
+@pytest.mark.hurried
 def test_a_token_credential_is_bounded_too(blobs: DelegationKeys, identity: AzureIdentity) -> None:
     released = threading.Event()
 
@@ -423,6 +428,7 @@ def test_a_machine_is_asked_at_its_own_address(monkeypatch: pytest.MonkeyPatch) 
     assert ManagedIdentity.from_environment()._endpoint_url == ("http://169.254.169.254/metadata/identity/oauth2/token")
 
 
+@pytest.mark.hurried
 def test_over_https_only_a_trusted_service_is_asked(identity: AzureIdentity, tmp_path: Path) -> None:
     certificate = clouds.certificate(tmp_path)
     with DelegationKeys(tls=clouds.server_context(certificate)) as server:
@@ -470,6 +476,7 @@ def test_a_bad_identity_endpoint_is_refused() -> None:
         ManagedIdentity(endpoint_url="http://169.254.169.254/token?x=1")
 
 
+@pytest.mark.hurried
 def test_an_authority_file_that_is_missing_is_said(blobs: DelegationKeys, identity: AzureIdentity) -> None:
     target = delegation(blobs, identity, endpoint_url="https://127.0.0.1:1", ca_file="/no/such/file.pem")
     refused(target)

@@ -250,6 +250,7 @@ def test_it_recovers_with_one_probe() -> None:
 # --- when it hangs -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.hurried
 def test_no_caller_waits_over_a_second_for_a_fetch_that_hangs(hung: threading.Event) -> None:
     def attempt() -> float:
         source = Source()
@@ -282,6 +283,7 @@ def test_what_comes_late_is_used(hung: threading.Event) -> None:
     assert get(values).number == 1
 
 
+@pytest.mark.hurried
 def test_the_old_value_is_used_while_a_fetch_hangs(hung: threading.Event) -> None:
     def attempt() -> float:
         source = Source()

@@ -149,6 +149,7 @@ REFUSED: list[tuple[type, str, Any, str]] = [
     (UploadPart, "size_bytes", 0, "a whole number from 1 to 5368709120"),
     (UploadPart, "size_bytes", MAX_SINGLE_UPLOAD_BYTES + 1, "a whole number from 1 to 5368709120"),
     (UploadPart, "checksum", ("md5", bytes(16)), "Checksum"),
+    (UploadPart, "stamp", "é", "stamp is"),
     (Checksum, "algorithm", "SHA256", "one of crc32, crc32c, crc64nvme, md5, sha1, sha256"),
     (Checksum, "algorithm", "sha512", "one of crc32, crc32c, crc64nvme, md5, sha1, sha256"),
     (Checksum, "algorithm", None, "one of crc32, crc32c, crc64nvme, md5, sha1, sha256"),
@@ -185,6 +186,7 @@ ACCEPTED: list[tuple[type, str, Any]] = [
     (UploadPart, "number", MAX_PART_NUMBER),
     (UploadPart, "size_bytes", MAX_SINGLE_UPLOAD_BYTES),
     (UploadPart, "key", "${filename}"),
+    (UploadPart, "stamp", "0-a"),
 ]
 
 
