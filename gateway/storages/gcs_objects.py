@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from google.api_core.exceptions import NotFound
+from google.api_core.exceptions import Forbidden, NotFound
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from gateway.storages.objects import ListedObject, StoredObject
@@ -31,7 +31,11 @@ class GCSObjects:
         self._storage = storage
 
     def stat(self, name: str) -> StoredObject | None:
-        blob = self._storage.bucket.get_blob(self._storage.object_key(name), **_WAITING)
+        try:
+            blob = self._storage.bucket.get_blob(self._storage.object_key(name), **_WAITING)
+        except Forbidden:
+            # What Google says of what is not there to who may not list; an object that is refused is none either.
+            return None
         if blob is None:
             return None
         # The generation is another with every write; it is what a link can be bound to, too.

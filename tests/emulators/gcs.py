@@ -204,13 +204,18 @@ class CloudStorage(Emulator):
         parts = urlsplit(target)
         permission = _permission(method, parts.path)
         if permission not in self.tokens[token]:
-            message = f"the token does not have storage.objects.{permission}"
-            answer = json.dumps({"error": {"code": 403, "message": message}}).encode()
-            return Reply(403, answer, {"Content-Type": _JSON})
+            return _forbidden(permission)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        bucket, _, key = parts.path.partition("/b/")[2].partition("/o/")
+        if (
+            permission == "get"
+            and "list" not in self.tokens[token]
+            and self.objects.about(bucket, unquote(key)) is None
+        ):
+            # Who may not list is not told what is missing.
+            return _forbidden("list")
         if query.get("alt") == "media":
             # The emulator looks at no generation.
-            bucket, _, key = parts.path.partition("/b/")[2].partition("/o/")
             return self.objects.get(bucket, unquote(key), query, headers)
         with self.objects.lock:
             key = self._key_of(query, headers, body) if permission == "create" else ""
@@ -271,6 +276,11 @@ def _permission(method: str, path: str) -> str:
     if method == "DELETE":
         return "delete"
     return "list" if path.rstrip("/").endswith("/o") else "get"
+
+
+def _forbidden(permission: str) -> Reply:
+    message = f"the token does not have storage.objects.{permission}"
+    return Reply(403, json.dumps({"error": {"code": 403, "message": message}}).encode(), {"Content-Type": _JSON})
 
 
 def _name_in(content_type: str, body: bytes) -> str:

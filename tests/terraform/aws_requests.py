@@ -40,9 +40,9 @@ CALLS: dict[str, tuple[tuple[str, str, dict[str, str]], ...]] = {
     "HeadObject": (("s3:GetObject", "object", {}),),
     "HeadObject of a version": (("s3:GetObjectVersion", "object", {}),),
     "ListMultipartUploads": (("s3:ListBucketMultipartUploads", "bucket", {}),),
-    "ListObjectVersions": (("s3:ListBucketVersions", "bucket", {"s3:prefix": "uploads/"}),),
-    "ListObjects": (("s3:ListBucket", "bucket", {"s3:prefix": "uploads/"}),),
-    "ListObjectsV2": (("s3:ListBucket", "bucket", {"s3:prefix": "uploads/"}),),
+    "ListObjectVersions": (("s3:ListBucketVersions", "bucket", {"s3:prefix": "uploads/gateway-probe/a"}),),
+    "ListObjects": (("s3:ListBucket", "bucket", {"s3:prefix": ""}),),
+    "ListObjectsV2": (("s3:ListBucket", "bucket", {"s3:prefix": ""}),),
     "ListParts": (("s3:ListMultipartUploadParts", "object", {}),),
     "PutObject": (("s3:PutObject", "object", _NEW),),
     "UploadPart": (("s3:PutObject", "object", _ONE_OF_PARTS),),
@@ -182,7 +182,6 @@ def _rows(ttl_seconds: int) -> Iterator[Row]:
         "s3:DeleteBucket",
         "s3:DeleteBucketPolicy",
         "s3:GetBucketPolicy",
-        "s3:ListBucket",
         "s3:PutBucketCORS",
         "s3:PutBucketPolicy",
         "s3:PutBucketPublicAccessBlock",
@@ -190,11 +189,16 @@ def _rows(ttl_seconds: int) -> Iterator[Row]:
         "s3:PutEncryptionConfiguration",
         "s3:PutLifecycleConfiguration",
     ):
-        # Without a prefix, which is how a whole bucket is listed.
         yield Row(f"signer: {action} of the bucket", "signer", action, False, key="")
         yield Row(f"sweeper: {action} of the bucket", "sweeper", action, False, key="")
-    foreign = {"s3:prefix": "other/"}
-    yield Row("sweeper lists another prefix", "sweeper", "s3:ListBucket", False, key="", how=foreign)
+    # Rows are compared with everything in the bucket; versions are listed of the doctor's own probes alone.
+    for prefix in ("", "other/", "uploads/", "uploads/gateway"):
+        foreign = {"s3:prefix": prefix}
+        yield Row(f"signer lists {prefix!r}", "signer", "s3:ListBucket", False, key="", how=foreign)
+        yield Row(f"sweeper lists {prefix!r}", "sweeper", "s3:ListBucket", True, key="", how=foreign)
+        yield Row(
+            f"sweeper lists versions of {prefix!r}", "sweeper", "s3:ListBucketVersions", False, key="", how=foreign
+        )
     probe = "uploads/gateway-probe/abc"
     yield Row("sweeper removes a probe's version", "sweeper", "s3:DeleteObjectVersion", True, key=probe)
     yield Row("signer removes a probe's version", "signer", "s3:DeleteObjectVersion", False, key=probe)

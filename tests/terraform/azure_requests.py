@@ -11,15 +11,15 @@ from typing import Any
 from tests.terraform.commands import Applied
 
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
-_READ, _WRITE, _DELETE, _ADD = (f"{_BLOBS}/{name}" for name in ("read", "write", "delete", "add/action"))
-_DELEGATE = "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action"
+READ, WRITE, DELETE, ADD = (f"{_BLOBS}/{name}" for name in ("read", "write", "delete", "add/action"))
+DELEGATE = "Microsoft.Storage/storageAccounts/blobServices/generateUserDelegationKey/action"
 
 # Azure's own roles that the module gives, and those that a mistake would give.
 _BUILT_IN: dict[str, set[str]] = {
-    "Storage Blob Delegator": {_DELEGATE},
-    "Storage Blob Data Reader": {_READ, _DELEGATE},
-    "Storage Blob Data Contributor": {_READ, _WRITE, _ADD, _DELETE, _DELEGATE},
-    "Storage Blob Data Owner": {_READ, _WRITE, _ADD, _DELETE, _DELEGATE},
+    "Storage Blob Delegator": {DELEGATE},
+    "Storage Blob Data Reader": {READ, DELEGATE},
+    "Storage Blob Data Contributor": {READ, WRITE, ADD, DELETE, DELEGATE},
+    "Storage Blob Data Owner": {READ, WRITE, ADD, DELETE, DELEGATE},
 }
 
 # One shape of condition: an action, or part of one, is for containers of one name alone.
@@ -31,22 +31,23 @@ _CONDITION = re.compile(
 
 # (what is tried, who, data action, container or None for the account, suboperation, verdict)
 TABLE: list[tuple[str, str, str, str | None, str | None, bool]] = [
-    ("a download", "signer", _READ, "uploads", None, True),
-    ("a download from the quarantine", "signer", _READ, "staging", None, True),
+    ("a download", "signer", READ, "uploads", None, True),
+    ("a download from the quarantine", "signer", READ, "staging", None, True),
     # Put Blob, Put Block List, Copy Blob of a blob that is not there yet.
-    ("a new blob", "signer", _ADD, "uploads", None, True),
-    ("a blob overwritten", "signer", _WRITE, "uploads", None, False),
-    ("a block", "signer", _WRITE, "staging", None, True),
-    ("a delegation key", "signer", _DELEGATE, None, None, True),
-    ("a listing", "signer", _READ, "uploads", "Blob.List", False),
-    ("a listing of the quarantine", "signer", _READ, "staging", "Blob.List", False),
-    ("a deletion", "signer", _DELETE, "uploads", None, False),
-    ("a deletion in the quarantine", "signer", _DELETE, "staging", None, False),
+    ("a new blob", "signer", ADD, "uploads", None, True),
+    ("a blob overwritten", "signer", WRITE, "uploads", None, False),
+    ("a block", "signer", WRITE, "uploads", None, False),
+    ("a block in the quarantine", "signer", WRITE, "staging", None, True),
+    ("a delegation key", "signer", DELEGATE, None, None, True),
+    ("a listing", "signer", READ, "uploads", "Blob.List", False),
+    ("a listing of the quarantine", "signer", READ, "staging", "Blob.List", False),
+    ("a deletion", "signer", DELETE, "uploads", None, False),
+    ("a deletion in the quarantine", "signer", DELETE, "staging", None, False),
     ("a version deleted", "signer", f"{_BLOBS}/deleteBlobVersion/action", "uploads", None, False),
     ("tags", "signer", f"{_BLOBS}/tags/write", "uploads", None, False),
     ("a blob moved", "signer", f"{_BLOBS}/move/action", "uploads", None, False),
-    ("another container", "signer", _READ, "other", None, False),
-    ("the whole account", "signer", _READ, None, None, False),
+    ("another container", "signer", READ, "other", None, False),
+    ("the whole account", "signer", READ, None, None, False),
     (
         "a container deleted",
         "signer",
@@ -55,41 +56,50 @@ TABLE: list[tuple[str, str, str, str | None, str | None, bool]] = [
         None,
         False,
     ),
-    ("a deletion", "sweeper", _DELETE, "uploads", None, True),
-    ("a deletion in the quarantine", "sweeper", _DELETE, "staging", None, True),
-    ("the listing", "sweeper", _READ, "uploads", "Blob.List", True),
-    ("a new blob", "sweeper", _ADD, "uploads", None, False),
-    ("a blob overwritten", "sweeper", _WRITE, "uploads", None, False),
+    ("a deletion", "sweeper", DELETE, "uploads", None, True),
+    ("a deletion in the quarantine", "sweeper", DELETE, "staging", None, True),
+    ("the listing", "sweeper", READ, "uploads", "Blob.List", True),
+    ("a new blob", "sweeper", ADD, "uploads", None, False),
+    ("a blob overwritten", "sweeper", WRITE, "uploads", None, False),
     ("a version deleted", "sweeper", f"{_BLOBS}/deleteBlobVersion/action", "uploads", None, False),
     ("a permanent deletion", "sweeper", f"{_BLOBS}/permanentDelete/action", "uploads", None, False),
-    ("a delegation key", "sweeper", _DELEGATE, None, None, False),
-    ("another container", "sweeper", _DELETE, "other", None, False),
-    ("a download", "somebody", _READ, "uploads", None, False),
+    ("a delegation key", "sweeper", DELEGATE, None, None, False),
+    ("another container", "sweeper", DELETE, "other", None, False),
+    ("a download", "somebody", READ, "uploads", None, False),
 ]
 
 
 def wrong(applied: Applied) -> list[str]:
     """Return the rows that the role assignments answer otherwise, each as a sentence."""
-    signer = applied.outputs["settings"]["signer"]
-    principals = {"signer": signer["principal_id"], "sweeper": signer["sweeper_principal_id"]}
-    account = applied.one("azurerm_storage_account")["id"]
     found = []
     for what, who, action, container, part, expected in TABLE:
-        scope = account if container is None else f"{account}/blobServices/default/containers/{container}"
         try:
-            allowed = any(
-                assignment["principal_id"] == principals.get(who, who)
-                and f"{scope}/".startswith(f"{assignment['scope']}/")
-                and action in _actions(applied, assignment)
-                and _holds(assignment["condition"], action, part, container)
-                for assignment in applied.all("azurerm_role_assignment")
-            )
+            allowed = decide(applied, who, action, part, container)
         except LookupError as error:
             found.append(f"{who}: {what}: not judged: {error}")
             continue
         if allowed != expected:
             found.append(f"{who}: {what}: {'allowed' if allowed else 'denied'}")
     return found
+
+
+def decide(applied: Applied, who: str, action: str, part: str | None, container: str | None) -> bool:
+    """Tell whether an action is allowed; without a container it is on the account.
+
+    Raises:
+        LookupError: a role or condition is not known here.
+    """
+    signer = applied.outputs["settings"]["signer"]
+    principals = {"signer": signer["principal_id"], "sweeper": signer["sweeper_principal_id"]}
+    account = applied.one("azurerm_storage_account")["id"]
+    scope = f"{account}/blobServices/default/containers/{container}" if container else account
+    return any(
+        assignment["principal_id"] == principals.get(who, who)
+        and f"{scope}/".startswith(f"{assignment['scope']}/")
+        and action in _actions(applied, assignment)
+        and _holds(assignment["condition"], action, part, container)
+        for assignment in applied.all("azurerm_role_assignment")
+    )
 
 
 def _actions(applied: Applied, assignment: dict[str, Any]) -> set[str]:

@@ -67,26 +67,31 @@ TABLE: list[tuple[str, str, str, str, bool]] = [
 
 def wrong(applied: Applied) -> list[str]:
     """Return the rows that the bindings answer otherwise, each as a sentence."""
-    members = {
-        "signer": applied.one("google_service_account", "signer")["member"],
-        "sweeper": applied.one("google_service_account", "sweeper")["member"],
-    }
-    bindings = applied.all("google_storage_bucket_iam_member")
     found = []
     for what, who, permission, resource, expected in TABLE:
         try:
-            allowed = any(
-                binding["member"] == members.get(who, who)
-                and permission in _permissions(applied, binding["role"])
-                and _holds(binding["condition"], resource)
-                for binding in bindings
-            )
+            allowed = decide(applied, who, permission, resource)
         except LookupError as error:
             found.append(f"{who}: {what}: not judged: {error}")
             continue
         if allowed != expected:
             found.append(f"{who}: {what}: {'allowed' if allowed else 'denied'}")
     return found
+
+
+def decide(applied: Applied, who: str, permission: str, resource: str) -> bool:
+    """Tell whether a permission is given on a bucket or an object.
+
+    Raises:
+        LookupError: a role or condition is not known here.
+    """
+    members = {name: applied.one("google_service_account", name)["member"] for name in ("signer", "sweeper")}
+    return any(
+        binding["member"] == members.get(who, who)
+        and permission in _permissions(applied, binding["role"])
+        and _holds(binding["condition"], resource)
+        for binding in applied.all("google_storage_bucket_iam_member")
+    )
 
 
 def wrong_impersonation(applied: Applied) -> list[str]:

@@ -242,10 +242,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         "identities.tf",
     ),
     _aws(
-        "the sweeper lists all",
-        'values   = ["${var.prefixes.quarantine}*", "${var.prefixes.uploads}*"]',
+        "the sweeper lists all versions",
+        'values   = ["${var.prefixes.uploads}gateway-probe*"]',
         'values   = ["*"]',
-        "sweeper lists another prefix",
+        "sweeper lists versions of",
         "identities.tf",
     ),
     _aws(

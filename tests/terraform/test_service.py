@@ -68,8 +68,9 @@ def serving(given: Mapping[str, str]) -> Iterator[int]:
         [sys.executable, "manage.py", "migrate", "--verbosity=0"], cwd=ROOT, env=dict(given), check=True, timeout=120
     )
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "settings.wsgi", f"--bind={LOOPBACK}:{port}"]
-    server = subprocess.Popen(command, cwd=ROOT, env=dict(given))
+    # As the image runs it.
+    command = [sys.executable, "-m", "gunicorn", "--config=python:settings.gunicorn"]
+    server = subprocess.Popen(command, cwd=ROOT, env={**given, "GUNICORN_BIND": f"{LOOPBACK}:{port}"})
     try:
         yield port
     finally:

@@ -151,22 +151,23 @@ data "aws_iam_policy_document" "sweeper" {
     resources = ["${local.bucket_arn}/${var.prefixes.uploads}gateway-probe*"]
   }
 
+  # Rows are compared with all that is in the bucket, whatever its prefix; without one the SDK asks for all.
   statement {
     sid       = "List"
-    actions   = ["s3:ListBucket", "s3:ListBucketVersions"]
+    actions   = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    resources = [local.bucket_arn]
+  }
+
+  statement {
+    sid       = "ListVersionsOfProbes"
+    actions   = ["s3:ListBucketVersions"]
     resources = [local.bucket_arn]
 
     condition {
       test     = "StringLike"
       variable = "s3:prefix"
-      values   = ["${var.prefixes.quarantine}*", "${var.prefixes.uploads}*"]
+      values   = ["${var.prefixes.uploads}gateway-probe*"]
     }
-  }
-
-  statement {
-    sid       = "ListUnfinishedUploads"
-    actions   = ["s3:ListBucketMultipartUploads"]
-    resources = [local.bucket_arn]
   }
 }
 

@@ -11,6 +11,14 @@ locals {
     TRUST_PROXY_SSL_HEADER = "1"
   }
 
+  # The signer's client id would name an identity that the job has not.
+  sweeper_settings = merge(module.files.settings, {
+    signer = merge(module.files.settings.signer, { client_id = module.files.sweeper.client_id })
+  })
+  sweeper_environment = merge(local.environment, {
+    GATEWAY_STORAGES_JSON = jsonencode({ private = local.sweeper_settings })
+  })
+
   secrets = {
     DATABASE_URL = { name = "database-url", id = var.key_vault.database_url_id }
     SECRET_KEY   = { name = "secret-key", id = var.key_vault.secret_key_id }
@@ -157,7 +165,7 @@ resource "azurerm_container_app_job" "sweeper" {
       args   = ["python", "manage.py", "gateway_sweep", "--execute"]
 
       dynamic "env" {
-        for_each = local.environment
+        for_each = local.sweeper_environment
 
         content {
           name  = env.key
