@@ -21,6 +21,7 @@ from gateway.api.rails import direct_uploads
 from gateway.api.service import service_router
 from gateway.api.uploads import begin_router
 from gateway.api.uploads import router as uploads_router
+from gateway.api.uppy import uppy_urls
 
 __all__ = ["GatewayAPI", "api_urls", "build_api"]
 
@@ -71,4 +72,5 @@ def api_urls(*, files: bool) -> list[URLPattern | URLResolver]:
         path("api/v1/", include((patterns, "ninja"), namespace=namespace)),
         re_path("^api/", not_found),
         path("rails/direct_uploads", direct_uploads(files=files), name="rails_direct_uploads"),
+        *uppy_urls(files=files),
     ]

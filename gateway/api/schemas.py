@@ -40,6 +40,9 @@ __all__ = [
     "UploadPartsSigned",
     "UploadRequest",
     "UploadTarget",
+    "UppyComplete",
+    "UppyKey",
+    "UppyWish",
 ]
 
 MAX_FILENAME_CHARACTERS = 255
@@ -174,6 +177,33 @@ class RailsUploadRequest(Strict):
     """What ``@rails/activestorage`` sends."""
 
     blob: RailsBlob
+
+
+class UppyWish(Strict):
+    """A file, in the words of Uppy; of the page's own ``metadata`` the size alone is read."""
+
+    filename: Annotated[Filename, Field(min_length=1)]
+    type: str = Field(max_length=255)
+    metadata: dict[str, Any]
+
+
+class UppyKey(Strict):
+    """What Uppy took for the key."""
+
+    key: str
+
+
+class UppyPart(Strict):
+    """A part as the browser saw it."""
+
+    PartNumber: int
+    ETag: str
+
+
+class UppyComplete(Strict):
+    """All parts have gone."""
+
+    parts: list[UppyPart]
 
 
 class Nothing(Strict):

@@ -37,7 +37,7 @@ from gateway.links import IssuedURL
 from gateway.models import UploadSession, UploadState
 from gateway.resources import parse_reference
 
-__all__ = ["begin_router", "router"]
+__all__ = ["begin_router", "file_of", "known", "router"]
 
 MAX_IDEMPOTENCY_CHARACTERS = 255
 # A store that has the object already says so: the upload that a client tried again was done.
@@ -94,7 +94,7 @@ def sign_parts(request: HttpRequest, upload_id: str) -> HttpResponse:
         uploads.PartWanted(number=part.number, size_bytes=part.size, sha256=_sha256(part.checksum))
         for part in asked.parts
     ]
-    issued = uploads.sign_parts(principal, _known(upload_id), wanted)
+    issued = uploads.sign_parts(principal, known(upload_id), wanted)
     signed = [
         {"number": part.number} | _request(link) | {"treat_as_done": []}
         for part, link in zip(wanted, issued, strict=True)
@@ -112,7 +112,7 @@ def sign_parts(request: HttpRequest, upload_id: str) -> HttpResponse:
 def read_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     """Show an upload of one's own, with the parts that the store has: enough to go on with it."""
     refuse_query(request)
-    found = uploads.look(principal_of(request), _known(upload_id))
+    found = uploads.look(principal_of(request), known(upload_id))
     session = found.session
     received = None
     if found.parts is not None:
@@ -123,7 +123,7 @@ def read_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
         "strategy": session.strategy,
         "parts": _parts(session),
         "received": received,
-        "file": _file(session) if session.state == UploadState.READY else None,
+        "file": file_of(session) if session.state == UploadState.READY else None,
         "expires_at": _instant(session.expires_at),
     }
     return answer(body)
@@ -141,8 +141,8 @@ def finalize_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     """Verify what arrived and make it a file. To ask again changes nothing."""
     refuse_query(request)
     read_json(request, Nothing)
-    finalized = uploads.finalize(principal_of(request), _known(upload_id))
-    return answer({"state": "ready", "file": _file(finalized.session)})
+    finalized = uploads.finalize(principal_of(request), known(upload_id))
+    return answer({"state": "ready", "file": file_of(finalized.session)})
 
 
 @router.delete(
@@ -155,7 +155,7 @@ def finalize_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
 def abort_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     """Give an upload of one's own up; one that has become a file stays one."""
     refuse_query(request)
-    uploads.abort(principal_of(request), _known(upload_id))
+    uploads.abort(principal_of(request), known(upload_id))
     response = HttpResponse(status=204)
     del response["Content-Type"]
     return response
@@ -187,7 +187,12 @@ def _begun(begun: uploads.Begun) -> dict[str, Any]:
     }
 
 
-def _known(upload_id: str) -> str:
+def known(upload_id: str) -> str:
+    """Return the id of an upload; one that is not of the form names none.
+
+    Raises:
+        AccessDenied: it is not.
+    """
     if not _ID.fullmatch(upload_id):
         raise AccessDenied("no upload has such an id")
     return upload_id
@@ -226,7 +231,8 @@ def _parts(session: UploadSession) -> dict[str, Any] | None:
     }
 
 
-def _file(session: UploadSession) -> dict[str, Any]:
+def file_of(session: UploadSession) -> dict[str, Any]:
+    """Return the file that an upload has become, as the API shows it."""
     reference = session.target or str(session.file_id)
     resource = parse_reference(reference)
     assert resource is not None

@@ -11,8 +11,11 @@ from typing import Any
 
 from django import template
 
+from gateway import uploads
 from gateway.errors import AccessDenied
 from gateway.fields import PrivateFieldFile
+from gateway.principals import current
+from gateway.resources import Resource, reference_to
 from providers.disposition import Disposition
 
 __all__ = ["register"]
@@ -62,6 +65,21 @@ def presigned(
 def permalink(file: Any) -> str | None:
     """Return the stable link that decides when it is followed; None where there is no file, or no row yet."""
     return (file.as_shown().url or None) if _is_stored(file) else None
+
+
+@register.simple_tag
+def uppy_endpoint(file: Any = None) -> str:
+    """Return the address that Uppy is given on a page of whoever is asking; it opens nothing to anybody else.
+
+    Args:
+        file: the value of a private field of a saved row, with or without a file; None is the service's own files.
+    """
+    target = ""
+    if file is not None:
+        if not isinstance(file, PrivateFieldFile):
+            raise TypeError(f"an address was asked for a {type(file).__name__}; the value of a private file field")
+        target = reference_to(Resource.of_field(file.instance, file.field.name, key=""))
+    return uploads.uppy_endpoint(current(), target)
 
 
 def _is_stored(file: Any) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from gateway.uploads.blobs import redeem, signed_id_of
 from gateway.uploads.finalizing import Finalized, finalize
-from gateway.uploads.planning import Guarantees, PartWanted, Wanted, part_count
+from gateway.uploads.permission import own
+from gateway.uploads.planning import Guarantees, PartWanted, Wanted, part_count, planned_part
 from gateway.uploads.sessions import Begun, Received, abort, begin, look, sign_parts
+from gateway.uploads.uppy import uppy_endpoint
 
 __all__ = [
     "Begun",
@@ -21,8 +23,11 @@ __all__ = [
     "begin",
     "finalize",
     "look",
+    "own",
     "part_count",
+    "planned_part",
     "redeem",
     "sign_parts",
     "signed_id_of",
+    "uppy_endpoint",
 ]

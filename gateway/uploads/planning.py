@@ -34,6 +34,7 @@ __all__ = [
     "part_size",
     "part_store_of",
     "plan",
+    "planned_part",
     "store_of",
     "whole",
 ]
@@ -55,6 +56,7 @@ class Wanted:
         sha256, md5: of the whole file, one of them; None leaves it unchecked.
         target: reference to the field that is to get the file; empty is the service's own files.
         strategy: ``single``, ``multipart``, or ``auto`` for the gateway's choice.
+        part_bytes: size of a part, of a client that chooses it itself; 0 is the gateway's choice.
     """
 
     filename: str
@@ -64,6 +66,7 @@ class Wanted:
     md5: bytes | None = None
     target: str = ""
     strategy: Literal["auto", "single", "multipart"] = "auto"
+    part_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,17 @@ class PartWanted:
 def part_count(session: UploadSession) -> int:
     """Return how many parts an upload has; 0 for one in one piece."""
     return ceil(session.size_bytes / session.part_bytes) if session.part_bytes else 0
+
+
+def planned_part(session: UploadSession, number: int) -> PartWanted:
+    """Return a part as it is planned.
+
+    Raises:
+        InvalidRequest: the plan has no such part.
+    """
+    part = PartWanted(number=number, size_bytes=part_size(session, number))
+    check_part(session, part)
+    return part
 
 
 def part_size(session: UploadSession, number: int) -> int:
@@ -144,8 +158,10 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
         raise InvalidRequest("strategy is multipart; this storage takes no parts")
     if wanted.size_bytes == 0:
         raise InvalidRequest("strategy is multipart; an empty file has no parts")
-    least = max(usual, store.least_part_bytes, ceil(wanted.size_bytes / MAX_PART_NUMBER))
-    return UploadSession.Strategy.MULTIPART, least
+    least = max(store.least_part_bytes, ceil(wanted.size_bytes / MAX_PART_NUMBER))
+    if wanted.part_bytes and wanted.part_bytes < least:
+        raise InvalidRequest(f"a part has {wanted.part_bytes} bytes; at least {least}")
+    return UploadSession.Strategy.MULTIPART, wanted.part_bytes or max(usual, least)
 
 
 def guarantees_of(session: UploadSession) -> Guarantees:

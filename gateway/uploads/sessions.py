@@ -292,8 +292,12 @@ def _idempotency(principal: Principal, tenant: str, key: str | None) -> str | No
 def _digest(wanted: Wanted) -> str:
     sha256 = None if wanted.sha256 is None else wanted.sha256.hex()
     md5 = None if wanted.md5 is None else wanted.md5.hex()
-    values = [wanted.filename, wanted.content_type, wanted.size_bytes, sha256, md5, wanted.target, wanted.strategy]
-    return _hash(values)
+    return _hash(
+        [
+            wanted.filename, wanted.content_type, wanted.size_bytes, sha256, md5, wanted.target, wanted.strategy,
+            wanted.part_bytes,
+        ]
+    )  # fmt: skip
 
 
 def _hash(value: list[Any]) -> str:

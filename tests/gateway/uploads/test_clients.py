@@ -1,0 +1,194 @@
+"""The clients that people have, unchanged, in a real Chromium, on a page of another origin than the store's."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from azure.storage.blob import CorsRule
+from django.contrib.auth import get_user_model
+from django.core.files.storage import storages
+
+from gateway import uploads
+from gateway.models import File, UploadSession
+from tests.emulators.process import Unavailable
+from tests.gateway.azure_stores import AzureStore
+from tests.gateway.browsing import Chromium, Site, content_of, package
+from tests.gateway.link_stores import S3Store, Store
+from tests.gateway.site import session_of
+from tests.gateway.test_links_fetched import open_store
+from tests.gateway.uploads.conftest import principal_of
+
+MIB = 2**20
+CSRF = "c" * 32
+SMALL, LARGE = 70_000, 11 * MIB
+UPPY = {version: f"uppy-{version}/dist/uppy.min.js" for version in (4, 5, 6)}
+ACTIVE_STORAGE = "@rails/activestorage/app/assets/javascripts/activestorage.js"
+DOCUMENTATION = Path(__file__).parents[3] / "docs/uploads.md"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    # A short name: the browser makes a socket in it, whose path may have 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as directory:
+        try:
+            browser = Chromium(Path(directory))
+        except Unavailable as missing:
+            pytest.skip(str(missing))
+        with browser:
+            yield browser
+
+
+@pytest.fixture
+def alice(file_database: Any) -> Any:
+    # In a file, since the site answers in threads of its own.
+    return get_user_model().objects.create_user("alice")
+
+
+@pytest.fixture
+def site(settings: Any, chromium: Chromium, alice: Any) -> Iterator[Site]:
+    with Site() as site:
+        settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": site.url}
+        yield site
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, site: Site, settings: Any, tmp_path: Path) -> Iterator[Store | None]:
+    """A store that lets pages of the site's origin in; None is the gateway's own directory."""
+    name = request.param
+    if name == "local":
+        yield None
+        return
+    with open_store(name, request, tmp_path) as store:
+        if isinstance(store, S3Store):
+            rule = {
+                "AllowedOrigins": [site.url], "AllowedMethods": ["PUT"], "AllowedHeaders": ["*"],
+                "ExposeHeaders": ["ETag"],
+            }  # fmt: skip
+            store.client.put_bucket_cors(Bucket=store.bucket, CORSConfiguration={"CORSRules": [rule]})
+        if isinstance(store, AzureStore):
+            rules = [CorsRule([site.url], ["PUT"], allowed_headers=["*"], exposed_headers=["ETag"])]
+            store.client.set_service_properties(cors=rules)
+        settings.STORAGES = settings.STORAGES | {name: {"BACKEND": store.backend, "OPTIONS": store.options}}
+        settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": name}
+        yield store
+
+
+def on(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("store", names, indirect=True)
+
+
+def script_of(path: str) -> str:
+    try:
+        return package(path)
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+
+
+def cookies_of(user: Any) -> list[str]:
+    return [session_of(user), f"csrftoken={CSRF}"]
+
+
+def check_arrived(store: Store | None, site: Site, size: int) -> None:
+    """Hold what was made ready to what the page had, and the gateway to not having seen it."""
+    file = File.objects.get()
+    assert file.size_bytes == size
+    with storages[file.storage_alias].open(file.key) as stored:
+        assert stored.read() == content_of(size)
+    if store is not None:
+        assert 0 < site.received_bytes < 10_000, "bytes of the file came to the gateway"
+    else:
+        assert site.received_bytes >= size, "the counter counts"
+
+
+@on("local", "ceph", "azure")
+def test_the_page_of_the_documentation(store: Store | None, site: Site, chromium: Chromium, alice: Any) -> None:
+    (function,) = re.findall(r"```js\n(async function upload\(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    steps = f"""run(async () => {{
+      const progress = document.querySelector("progress");
+      return [await upload(file({SMALL}), "{CSRF}", progress), progress.value];
+    }});"""
+    made, progress = site.visit(
+        chromium, script=function + steps, body="<progress value=0></progress>", cookies=cookies_of(alice)
+    )
+    assert (made["file"], progress) == (str(File.objects.get().pk), 1)
+    check_arrived(store, site, SMALL)
+
+
+@on("local", "ceph", "azure")
+def test_active_storage_in_a_form(store: Store | None, site: Site, chromium: Chromium, alice: Any) -> None:
+    head = f'<meta name="csrf-token" content="{CSRF}">' + script_of(ACTIVE_STORAGE)
+    body = (
+        '<form method="post" action="/form"><input type="file" name="scan"'
+        ' data-direct-upload-url="/rails/direct_uploads"><button>Save</button></form>'
+    )
+    steps = f"""
+      ActiveStorage.start();
+      const input = document.querySelector("input"), chosen = new DataTransfer();
+      chosen.items.add(file({SMALL}));
+      input.files = chosen.files;
+      addEventListener("direct-upload:error", (event) => report({{error: event.detail.error}}));
+      document.querySelector("button").click();"""
+    posted = parse_qs(site.visit(chromium, script=steps, head=head, body=body, cookies=cookies_of(alice)))
+    assert set(posted) == {"scan"}
+    assert not File.objects.exists()
+    finalized = uploads.redeem(principal_of(alice), posted["scan"][0])
+    assert finalized.reference == str(File.objects.get().pk)
+    check_arrived(store, site, SMALL)
+
+
+class Page:
+    """A page with Uppy as people set it up."""
+
+    def __init__(self, version: int, site: Site, chromium: Chromium, user: Any) -> None:
+        self.head = script_of(UPPY[version])
+        self.site, self.chromium, self.user = site, chromium, user
+        endpoint = uploads.uppy_endpoint(principal_of(user))
+        option = "companionEndpoint" if version == 6 else "endpoint"
+        self.setup = f"""
+          const uppy = new Uppy.Uppy().use(Uppy.AwsS3, {{{option}: "{endpoint}", shouldUseMultipart: true}});
+          uppy.on("file-added", (file) => uppy.setFileMeta(file.id, {{size: file.size}}));
+          const said = ({{successful, failed}}) => ({{
+            successful: (successful || []).map((file) => uppy.getFile(file.id).response.body),
+            failed: (failed || []).map((file) => String(file.error)),
+          }});
+          const add = (size) => uppy.addFile({{name: "scan.pdf", type: "application/pdf", data: file(size)}});
+          const once = (event) => new Promise((done) => uppy.once(event, done));
+        """
+
+    def run(self, steps: str) -> Any:
+        script = self.setup + f"run(async () => {{ {steps} }});"
+        return self.site.visit(self.chromium, script=script, head=self.head, cookies=cookies_of(self.user))
+
+    def asked(self, method: str, pattern: str) -> list[int]:
+        """Return the status of each request to the facade."""
+        return [
+            status for verb, path, status in self.site.requests
+            if verb == method and re.fullmatch(rf"/uppy/[^/]+/s3/{pattern}", path)
+        ]  # fmt: skip
+
+
+@pytest.fixture(params=[4, 5, 6], ids=["uppy-4", "uppy-5", "uppy-6"])
+def page(request: pytest.FixtureRequest, site: Site, chromium: Chromium, alice: Any) -> Page:
+    return Page(request.param, site, chromium, alice)
+
+
+@on("ceph")
+def test_uppy_in_parts(store: Store, site: Site, page: Page) -> None:
+    result = page.run(f"""
+      let most = 0;
+      uppy.on("progress", (percent) => {{ most = Math.max(most, percent); }});
+      add({LARGE});
+      return {{...said(await uppy.upload()), most}};
+    """)
+    file = File.objects.get()
+    (body,) = result["successful"]
+    assert (body["key"], body["location"]) == (UploadSession.objects.get().pk, f"{site.url}/f/{file.pk}")
+    assert (result["failed"], result["most"]) == ([], 100)
+    assert page.asked("GET", r"multipart/upl_\w+/\d+") == [200] * 3
+    check_arrived(store, site, LARGE)
