@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from providers.types import MAX_SINGLE_UPLOAD_BYTES
 
-__all__ = ["Conf", "conf", "resolve"]
+__all__ = ["Conf", "conf", "has_tasks", "resolve"]
 
 _MAX_TTL_SECONDS = 7 * 24 * 3600  # the longest that any of the stores accepts
 _PREFIX = re.compile(r"/(?:[A-Za-z0-9_\-]+/)+")
@@ -55,6 +56,8 @@ class Conf:
         upload_lifetime: seconds from the beginning of an upload to the last moment at which it can be finalized.
         upload_part_bytes: size of a part, and the largest upload that is made in one request where the client
             leaves the choice; stores and the number of parts may demand more.
+        verify_later_bytes: an upload that is larger is verified by a task, and finalize answers 202 until that is
+            done; None verifies every upload in the request. Needs Django 6, or the package django-tasks.
         jwt_issuers: ``{issuer: {"audience": …, "algorithms": […], …}}``, whose JSON web tokens
             ``gateway.contrib.jwt.JWTAuthenticator`` takes.
         failed_logins_per_minute: after so many failed authentications of an address or a credential the JSON API
@@ -91,6 +94,7 @@ class Conf:
     upload_scanner: str | None = None
     upload_lifetime: timedelta = timedelta(hours=24)
     upload_part_bytes: int = 16 * 2**20
+    verify_later_bytes: int | None = None
     jwt_issuers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     failed_logins_per_minute: int = 30
     trusted_proxies: int = 0
@@ -149,7 +153,16 @@ def conf() -> Conf:
         raise ImproperlyConfigured(
             f"GATEWAY['LINKS_PER_MINUTE'] is {result.links_per_minute}; at least BATCH_LIMIT, {result.batch_limit}"
         )
+    if result.verify_later_bytes is not None and not has_tasks():
+        raise ImproperlyConfigured(
+            f"GATEWAY['VERIFY_LATER_BYTES'] is {result.verify_later_bytes}; None, or install django-tasks"
+        )
     return result
+
+
+def has_tasks() -> bool:
+    """Return whether a task framework is installed: Django's own, or the package that gives it to older versions."""
+    return any(find_spec(name) is not None for name in ("django.tasks", "django_tasks"))
 
 
 def _checked(key: str, name: str, value: Any) -> Any:
@@ -180,6 +193,10 @@ def _are_paths(value: Any) -> bool:
 
 def _is_optional_count(value: Any) -> bool:
     return value is None or (type(value) is int and value > 0)
+
+
+def _is_optional_size(value: Any) -> bool:
+    return value is None or (type(value) is int and value >= 0)
 
 
 def _are_issuers(value: Any) -> bool:
@@ -240,6 +257,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ' ({"/prefix/": alias}, none below another)',
     ),
     "jwt_issuers": (_are_issuers, "a dict of issuer and dict"),
+    "verify_later_bytes": (_is_optional_size, "a whole number from 0, or None"),
     "links_per_minute": (_is_optional_count, "a whole number from 1, or None"),
 }
 

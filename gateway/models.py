@@ -413,6 +413,9 @@ class UploadSession(models.Model):
     expires_at = models.DateTimeField(help_text="After it nothing is signed or finalized.")
     links_end_at = models.DateTimeField(help_text="When the last link that was issued for it dies.")
     finished_at = models.DateTimeField(null=True)
+    verify_until = models.DateTimeField(
+        null=True, help_text="While a task verifies it: after it the task is taken for dead, and another begins."
+    )
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["storage_alias", "key"], name="gateway_upload_key")]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
 from importlib import import_module
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -20,13 +21,25 @@ from django.db import router
 from gateway.errors import AccessDenied
 from gateway.principals import acting_as, no_principal
 
-__all__ = ["hide_requests_from_tasks", "with_principal"]
+__all__ = ["framework", "hide_requests_from_tasks", "with_principal"]
 
 Task = TypeVar("Task", bound=Callable[..., Any])
 
 # Django 6 and later, and the package that gives the same to older versions.
 _FRAMEWORKS = ("django.tasks", "django_tasks")
 _running: dict[tuple[str, str], AbstractContextManager[None]] = {}
+
+
+def framework() -> ModuleType:
+    """Return the task framework that the project has: Django's own where there is one.
+
+    Raises:
+        ImportError: it has none.
+    """
+    try:
+        return import_module(_FRAMEWORKS[0])
+    except ImportError:
+        return import_module(_FRAMEWORKS[1])
 
 
 def hide_requests_from_tasks() -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "UploadPartsSigned",
     "UploadRequest",
     "UploadTarget",
+    "UploadVerifying",
     "UppyComplete",
     "UppyKey",
     "UppyWish",
@@ -371,6 +372,7 @@ class UploadInfo(Strict):
     parts: UploadParts | None
     received: list[ReceivedPart] | None = Field(description="The parts that the store has; null where there are none.")
     file: UploadedFile | None = Field(description="null until the upload is ready.")
+    reason: str | None = Field(description="Of a rejected upload, the code that finalize answers with.")
     expires_at: datetime
 
 
@@ -399,6 +401,13 @@ class UploadFinalized(Strict):
 
     state: Literal["ready"]
     file: UploadedFile
+
+
+class UploadVerifying(Strict):
+    """What arrived is being verified; ask again."""
+
+    state: Literal["verifying"]
+    retry_after: int = Field(description="Seconds until it is worth asking again.")
 
 
 class AskedPolicy(Strict):

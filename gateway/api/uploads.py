@@ -29,6 +29,7 @@ from gateway.api.schemas import (
     UploadPartsRequest,
     UploadPartsSigned,
     UploadRequest,
+    UploadVerifying,
 )
 from gateway.conf import conf
 from gateway.errors import AccessDenied, InvalidRequest
@@ -124,6 +125,7 @@ def read_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
         "parts": _parts(session),
         "received": received,
         "file": file_of(session) if session.state == UploadState.READY else None,
+        "reason": session.reason or None,
         "expires_at": _instant(session.expires_at),
     }
     return answer(body)
@@ -134,14 +136,18 @@ def read_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     url_name="finalize_upload",
     operation_id="finalize_upload",
     summary="Finalize an upload",
-    response={200: UploadFinalized} | problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 500, 503),
+    response={200: UploadFinalized, 202: UploadVerifying}
+    | problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 429, 500, 503),
     openapi_extra=json_body(Nothing),
 )
 def finalize_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     """Verify what arrived and make it a file. To ask again changes nothing."""
     refuse_query(request)
     read_json(request, Nothing)
-    finalized = uploads.finalize(principal_of(request), known(upload_id))
+    finalized = uploads.finalize_later(principal_of(request), known(upload_id))
+    if finalized is None:
+        body = {"state": "verifying", "retry_after": uploads.RETRY_SECONDS}
+        return answer(body, 202, headers={"Retry-After": str(uploads.RETRY_SECONDS)})
     return answer({"state": "ready", "file": file_of(finalized.session)})
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from gateway.uploads.blobs import redeem, signed_id_of
 from gateway.uploads.finalizing import Finalized, finalize
+from gateway.uploads.later import RETRY_SECONDS, finalize_later
 from gateway.uploads.permission import own
 from gateway.uploads.planning import Guarantees, PartWanted, Wanted, part_count, planned_part
 from gateway.uploads.sessions import Begun, Received, abort, begin, look, sign_parts
 from gateway.uploads.uppy import uppy_endpoint
 
 __all__ = [
+    "RETRY_SECONDS",
     "Begun",
     "Finalized",
     "Guarantees",
@@ -22,6 +24,7 @@ __all__ = [
     "abort",
     "begin",
     "finalize",
+    "finalize_later",
     "look",
     "own",
     "part_count",

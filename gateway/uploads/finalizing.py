@@ -38,7 +38,7 @@ from gateway.uploads.sessions import note_object, stop_parts, transition
 from gateway.uploads.verification import Verified, verify
 from providers.types import Upload
 
-__all__ = ["Finalized", "finalize"]
+__all__ = ["Finalized", "arrived", "finalize", "make", "outcome_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +73,19 @@ def finalize(principal: Principal, upload_id: str) -> Finalized:
         raise UploadOver("the upload has expired")
     place = place_of_session(session)
     check(principal, place, operation_of(session))
+    return make(principal, session, place)
+
+
+def make(principal: Principal, session: UploadSession, place: Place) -> Finalized:
+    """Make a file of an upload that may become one, or give the verdict; the policy was asked before.
+
+    Raises:
+        NotUploaded, UploadRejected, UploadOver, StorageUnavailable: as :func:`finalize`.
+    """
     store = store_of(session.storage_alias)
     try:
         with asking(session.storage_alias):
-            stored = _arrived(session, store)
+            stored = arrived(session, store)
             if not transition(session, UploadState.open(), UploadState.VERIFYING):
                 return _settled(session)
             if stored is None:
@@ -123,8 +132,12 @@ def _settled(session: UploadSession) -> Finalized:
     return known
 
 
-def _arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
-    """Return the object; None where all of its parts have come and are still to be joined."""
+def arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
+    """Return the object; None where all of its parts have come and are still to be joined.
+
+    Raises:
+        NotUploaded: not all of it has come.
+    """
     stored = store.stat(session.key)
     if stored is not None:
         return stored

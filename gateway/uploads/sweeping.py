@@ -46,6 +46,8 @@ def expire(*, now: datetime | None = None, execute: bool = False, limit: int = 1
     """End the uploads that ran out and whose last link has died, and tell the stores about parts once more."""
     at = now or timezone.now()
     overdue = sessions().filter(state__in=UploadState.open(), expires_at__lte=at, links_end_at__lte=at - LINK_SKEW)
+    # What a task is still verifying was finalized in time.
+    overdue = overdue.exclude(state=UploadState.VERIFYING, verify_until__gt=at)
     for session in overdue.order_by("expires_at")[:limit]:
         # Claimed by the one statement that moves it: who finalizes at this moment is first, or too late.
         if not execute or let_go(session, UploadState.EXPIRED):

@@ -29,6 +29,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     *(("LINKS_PER_MINUTE", value, "a whole number from 1, or None") for value in (0, -1, 1.0, "1", True)),
     *((key, value, "a dotted path or an instance with decide()")
       for key in ("DEFAULT_POLICY",) for value in (None, "", 5, Everyone, lambda *_: True, ["a.b"])),
+    *(("VERIFY_LATER_BYTES", value, "a whole number from 0, or None") for value in (-1, True, "1")),
     *(("UPLOAD_SCANNER", value, "a dotted path or None") for value in ("", 5, object)),
     *(("UPLOAD_POLICY", value, "a dotted path or an instance") for value in (None, "", 5, Everyone)),
     *(("MAX_DIRECT_UPLOAD_BYTES", value, "a whole number from 1 to 5368709120") for value in (0, 5 * 2**30 + 1, "1")),
@@ -74,6 +75,8 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
     ("UPLOAD_LIFETIME", 60, timedelta(seconds=60)),
     ("UPLOAD_POLICY", "a.b", "a.b"),
     ("UPLOAD_SCANNER", "a.b", "a.b"),
+    ("VERIFY_LATER_BYTES", 0, 0),
+    ("VERIFY_LATER_BYTES", None, None),
     ("UPLOAD_SCANNER", None, None),
     ("FAILED_LOGINS_PER_MINUTE", 0, 0),
     ("TRUSTED_PROXIES", 0, 0),

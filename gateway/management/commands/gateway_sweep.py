@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.management.locks import one_run
 from gateway.outbox import sweep
+from gateway.uploads.later import take_up
 from gateway.uploads.sweeping import Left, TooManyOrphans, expire, note_orphans, stop_stray_parts
 
 DEFAULT_LIMIT = 1000
@@ -67,6 +68,7 @@ class Command(BaseCommand):
 
 
 def _left(aliases: list[str], *, execute: bool, limit: int) -> Iterator[Left]:
+    yield from take_up(execute=execute, limit=limit)
     yield from expire(execute=execute, limit=limit)
     for alias in dict.fromkeys(aliases):
         yield from stop_stray_parts(alias, execute=execute)

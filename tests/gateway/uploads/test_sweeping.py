@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -251,11 +252,12 @@ class TestOneRun:
         assert len(list(expire(execute=True))) == 2
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(real_database: dict[str, Any]) -> None:
+    """F30."""
     script = """
-import os, signal, sys
+import json, os, signal, sys
 from django.conf import settings
-settings.DATABASES["default"]["NAME"] = sys.argv[1]
+settings.DATABASES["default"] = json.loads(sys.argv[1])
 import django
 django.setup()
 from gateway.management.locks import one_run
@@ -265,7 +267,7 @@ with one_run("test"):
 """
     for way, status in (("die", -9), ("live", 0)):
         run = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / "database.sqlite3"), way],
+            [sys.executable, "-c", script, json.dumps(real_database, default=str), way],
             env=os.environ | {"DJANGO_SETTINGS_MODULE": "settings.test"},
             cwd=Path(__file__).resolve().parents[3],
             capture_output=True,
