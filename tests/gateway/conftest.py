@@ -6,6 +6,7 @@ Must not replace anything of the gateway by a double.
 from __future__ import annotations
 
 import shutil
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from django.test import RequestFactory
 
 from gateway.models import File, Issuance
 from gateway.principals import Lease, close_lease, open_lease
+from tests.emulators.process import Unavailable, require_programs
 from tests.hostapp.models import Document
 
 
@@ -154,3 +156,19 @@ def in_a_thread(function: Callable[[], Any]) -> Any:
     if errors:
         raise errors[0]
     return results[0]
+
+
+@pytest.fixture
+def chromium() -> str:
+    try:
+        require_programs("chromium", ["chromium"])
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    return "chromium"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory with a short name: the browser makes a socket in it, whose path may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
@@ -19,7 +17,8 @@ from gateway.models import Issuance
 from gateway.principals import Principal
 from gateway.resources import Resource
 from tests.emulators.cloudfront import Distribution
-from tests.emulators.process import LOOPBACK, Unavailable, clean_environment, require_programs
+from tests.emulators.process import LOOPBACK
+from tests.gateway.browser import look
 from tests.gateway.cloudfront_stores import CloudFrontStore
 from tests.gateway.conftest import new_file
 
@@ -76,38 +75,9 @@ class Pages:
 
 
 @pytest.fixture
-def chromium() -> str:
-    try:
-        require_programs("chromium", ["chromium"])
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-    return "chromium"
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A directory with a short name: the browser makes a socket in it, whose path may have 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as directory:
-        yield Path(directory)
-
-
-@pytest.fixture
 def site() -> Iterator[Pages]:
     with Pages() as pages:
         yield pages
-
-
-def look(program: str, url: str, home: Path) -> str:
-    """Open a page, its images too, in a browser that keeps its cache in ``home``; return the document."""
-    command = [
-        program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-        "--disable-component-update", "--disable-dev-shm-usage", f"--user-data-dir={home / 'profile'}", "--dump-dom",
-        url,
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, env=clean_environment(home), stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=True
-    )
-    return done.stdout.decode()
 
 
 @pytest.mark.parametrize("windowed", [True, False], ids=["with-a-window", "without"])
