@@ -5,11 +5,12 @@ PORT ?= 8000
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MINUTES ?= 20
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 DEV := DJANGO_SETTINGS_MODULE=settings.dev PORT=$(PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-postgres check terraform scan bench slow lock system-packages node-packages clean
+.PHONY: help run demo test test-postgres check terraform scan bench mutation slow lock system-packages node-packages clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -59,7 +60,10 @@ scan: $(VENV)/.installed var/checkov/.installed ## Let checkov look at the plans
 bench: $(VENV)/.installed ## Measure against peers in the same run, and print the tables
 	$(BIN)/python -m tests.benchmarks
 
-slow: bench ## What is slow by nature
+mutation: $(VENV)/.installed ## Put small faults into what decides, and count those that no test sees (MINUTES=20)
+	$(BIN)/python -m tests.mutation --minutes $(MINUTES) --workers $(WORKERS)
+
+slow: bench mutation ## What is slow by nature
 	$(BIN)/python -m tests.terraform.live
 
 lock: ## Resolve the dependencies again and write requirements.lock

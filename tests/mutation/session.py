@@ -1,0 +1,304 @@
+"""The pytest plugin that runs mutants: collects once, looks once which test touches which line, forks for each mutant.
+
+Must not let a mutant touch the parent: each runs, and ends, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import coverage
+import pytest
+
+from tests.mutation.mutants import Mutant, functions_of
+
+__all__ = ["AtImport", "Examples", "Mutating", "Outcome"]
+
+_SURVIVED, _KILLED, _NO_MUTANT = 0, 1, 3
+_LEAST_SECONDS = 20  # how long a mutant may run, at least
+_TIMES = 6  # and how many times as long as its tests need without it
+
+
+@dataclass
+class Outcome:
+    """What became of the mutants."""
+
+    killed: list[Mutant] = field(default_factory=list)
+    timed_out: list[Mutant] = field(default_factory=list)
+    survived: list[Mutant] = field(default_factory=list)
+    left_out: list[Mutant] = field(default_factory=list)
+    problem: str = ""
+
+    @property
+    def score(self) -> float:
+        dead = len(self.killed) + len(self.timed_out)
+        return dead / max(1, dead + len(self.survived))
+
+
+@dataclass
+class _Running:
+    mutant: Mutant
+    ends_at: float
+    results: int
+
+
+class Examples:
+    """Lets hypothesis show each mutant the same examples, and look for no smaller one: what it finds is enough."""
+
+    def pytest_sessionstart(self) -> None:
+        import hypothesis  # not before pytest has rewritten its asserts
+
+        hypothesis.settings.register_profile(
+            "mutation", derandomize=True, database=None, deadline=None, phases=[hypothesis.Phase.generate]
+        )
+        hypothesis.settings.load_profile("mutation")
+
+
+class Mutating:
+    """Runs mutants in place of the tests, until the time is over.
+
+    Args:
+        at_import: gives the command that tries a mutant which shows at import, in an interpreter of its own.
+        seconds: for all of it; mutants are drawn in the order of ``seed``, so that those tried are a fair sample.
+    """
+
+    def __init__(
+        self,
+        mutants: Sequence[Mutant],
+        *,
+        at_import: Callable[[Mutant], list[str]],
+        seconds: float,
+        workers: int,
+        seed: int,
+    ) -> None:
+        self.outcome = Outcome()
+        self._waiting = list(mutants)
+        random.Random(seed).shuffle(self._waiting)
+        self._at_import = at_import
+        self._ends_at = time.monotonic() + seconds
+        self._workers = workers
+        self._touching: dict[str, dict[int, set[str]]] = {}
+        self._seconds: dict[str, float] = {}
+        self._killers: Counter[str] = Counter()
+        self._failures: list[pytest.TestReport] = []
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not _needs_a_server(item)]
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items: Any = {item.nodeid: item for item in session.items}
+        with_database = [item for item in items.values() if "db" in item.fixturenames][:2]
+        # The first test makes the database and all that lasts a session, which every child then has.
+        self._fails(with_database[0], with_database[1])
+        self._look(items)
+        if self.outcome.problem:
+            return True
+        gc.collect()
+        gc.freeze()
+        functions = _functions({str(mutant.file) for mutant in self._waiting})
+        running: dict[int, _Running] = {}
+        total = len(self._waiting)
+        while self._waiting or running:
+            while self._waiting and len(running) < self._workers and time.monotonic() < self._ends_at:
+                pid, started = self._start(self._waiting.pop(), items, functions)
+                running[pid] = started
+            if not running:
+                break
+            self._reap(running)
+            done = total - len(self._waiting) - len(running)
+            if done and done % 50 == 0 and len(running) < self._workers:
+                print(f"{done} of {total}, {self.outcome.score:.1%}", file=sys.__stdout__, flush=True)
+        self.outcome.left_out = self._waiting
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failures.append(report)
+
+    def _fails(self, item: pytest.Item, following: pytest.Item | None) -> bool:
+        before = len(self._failures)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        return len(self._failures) > before
+
+    def _look(self, items: dict[str, pytest.Item]) -> None:
+        """Run all tests once, in a child, and note which lines each touches and how long it takes."""
+        files = sorted({str(mutant.file) for mutant in self._waiting})
+        with tempfile.TemporaryDirectory() as directory:
+            data, times = Path(directory, "coverage"), Path(directory, "seconds")
+            pid = os.fork()
+            if pid == 0:
+                _say_nothing()
+                _end_with(lambda: self._watch(list(items.values()), files, data, times))
+            _, status = os.waitpid(pid, 0)
+            if os.waitstatus_to_exitcode(status) != 0:
+                failure = times.read_text() if times.exists() else "they end without a word"
+                self.outcome.problem = f"without any mutant the tests fail: {failure}"
+                return
+            for line in times.read_text().splitlines():
+                seconds, _, nodeid = line.partition(" ")
+                self._seconds[nodeid] = float(seconds)
+            seen = coverage.CoverageData(str(data))
+            seen.read()
+            for file in files:
+                lines: dict[int, set[str]] = defaultdict(set)
+                for line_number, contexts in seen.contexts_by_lineno(file).items():
+                    lines[line_number] = {context for context in contexts if context in items}
+                self._touching[file] = lines
+
+    def _start(
+        self, mutant: Mutant, items: dict[str, pytest.Item], functions: dict[tuple[str, str, int], list[FunctionType]]
+    ) -> tuple[int, _Running]:
+        lines = self._touching[str(mutant.file)]
+        touching = {test for line in range(mutant.line, mutant.last_line + 1) for test in lines.get(line, ())}
+        tests = sorted(touching, key=lambda test: (-self._killers[test], self._seconds[test]))
+        reading, writing = os.pipe()
+        needed = sum(self._seconds[test] for test in tests) if mutant.in_function else sum(self._seconds.values())
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            os.close(reading)
+            _say_nothing()
+            if not mutant.in_function:
+                command = self._at_import(mutant)
+                os.execv(command[0], command)
+            _end_with(lambda: self._try(mutant, [items[test] for test in tests], functions, writing))
+        os.close(writing)
+        return pid, _Running(mutant, time.monotonic() + _LEAST_SECONDS + _TIMES * needed, reading)
+
+    def _reap(self, running: dict[int, _Running]) -> None:
+        time.sleep(0.01)
+        for pid, one in list(running.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            late = not ended and time.monotonic() > one.ends_at
+            if late:
+                os.killpg(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            elif not ended:
+                continue
+            del running[pid]
+            with os.fdopen(one.results, encoding="utf-8") as results:
+                killer = "" if late else results.read()
+            if late:
+                self.outcome.timed_out.append(one.mutant)
+            elif os.waitstatus_to_exitcode(status) == _SURVIVED:
+                self.outcome.survived.append(one.mutant)
+                print(f"survived: {one.mutant.line} {one.mutant.name}", file=sys.__stdout__, flush=True)
+            elif os.waitstatus_to_exitcode(status) == _NO_MUTANT:
+                self.outcome.problem = f"{one.mutant.name} could not be put in"
+            else:
+                self.outcome.killed.append(one.mutant)
+                self._killers[killer] += 1
+
+    def _try(
+        self,
+        mutant: Mutant,
+        items: list[pytest.Item],
+        functions: dict[tuple[str, str, int], list[FunctionType]],
+        results: int,
+    ) -> int:
+        if not _put_in(mutant, functions):
+            return _NO_MUTANT
+        for position, item in enumerate(items):
+            following = items[position + 1] if position + 1 < len(items) else None
+            if self._fails(item, following):
+                os.write(results, item.nodeid.encode())
+                return _KILLED
+        return _SURVIVED
+
+    def _watch(self, items: list[pytest.Item], files: list[str], data: Path, times: Path) -> int:
+        watching = coverage.Coverage(data_file=str(data), include=files, config_file=False)
+        watching.start()
+        lines = []
+        for position, item in enumerate(items):
+            watching.switch_context(item.nodeid)
+            begin = time.monotonic()
+            following = items[position + 1] if position + 1 < len(items) else None
+            if self._fails(item, following):
+                times.write_text(f"{item.nodeid}\n{self._failures[-1].longreprtext}")
+                return _KILLED
+            lines.append(f"{time.monotonic() - begin:.4f} {item.nodeid}\n")
+        watching.stop()
+        watching.save()
+        times.write_text("".join(lines))
+        return _SURVIVED
+
+
+class AtImport(MetaPathFinder):
+    """Imports a module as a mutant of itself."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname != self._mutant.module:
+            return None
+        loader = _Loader(fullname, str(self._mutant.file))
+        loader.mutant = self._mutant
+        return importlib.util.spec_from_file_location(fullname, self._mutant.file, loader=loader)
+
+
+class _Loader(SourceFileLoader):
+    mutant: Mutant
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.mutant.code()
+
+
+def _needs_a_server(item: pytest.Item) -> bool:
+    from tests.emulators.fixtures import EMULATORS  # not before pytest has rewritten its asserts
+
+    return not set(EMULATORS).isdisjoint(getattr(item, "fixturenames", ())) or "postgres" in item.nodeid
+
+
+def _functions(files: set[str]) -> dict[tuple[str, str, int], list[FunctionType]]:
+    found: dict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
+    gc.unfreeze()
+    for one in gc.get_objects():
+        if isinstance(one, FunctionType) and one.__code__.co_filename in files:
+            code = one.__code__
+            found[code.co_filename, code.co_qualname, code.co_firstlineno].append(one)
+    gc.freeze()
+    return found
+
+
+def _put_in(mutant: Mutant, functions: dict[tuple[str, str, int], list[FunctionType]]) -> bool:
+    """Give the functions that are there already the code of the mutant, wherever they are referred to."""
+    file = str(mutant.file)
+    sound = functions_of(compile(mutant.text, file, "exec", dont_inherit=True))
+    is_in = False
+    for place, code in functions_of(mutant.code()).items():
+        if code != sound[place]:
+            for function in functions[(file, *place)]:
+                function.__code__ = code
+                is_in = True
+    return is_in
+
+
+def _say_nothing() -> None:
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+
+
+def _end_with(work: Callable[[], int]) -> None:
+    """End a child by what it found: nothing of the parent may run in it afterwards."""
+    code = _KILLED
+    try:
+        code = work()
+    finally:
+        os._exit(code)
