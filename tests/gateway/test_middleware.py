@@ -19,8 +19,9 @@ from django.views.decorators.cache import cache_page
 from gateway import links
 from gateway.errors import AccessDenied, AuditUnavailable
 from gateway.middleware import GatewayMiddleware
-from gateway.principals import Lease, acting_as, ambient_lease
+from gateway.principals import Lease, acting_as, ambient_lease, current
 from gateway.resources import Resource
+from providers.types import Download
 from tests.gateway.conftest import issuances, new_document
 from tests.gateway.site import VISITS, views, visit
 from tests.hostapp.models import Document
@@ -94,7 +95,7 @@ def test_a_response_without_a_link_is_left_alone(
                 links.issue_once(resource)
         elif what == "a decision alone":
             with acting_as(alice):
-                links.authorize(links.current(), resource, links.Download)
+                links.authorize(current(), resource, Download)
         return "page"
 
     answers(do)
@@ -353,12 +354,12 @@ def test_a_thread_that_stayed_behind_records_for_itself(alice: Any, resource: Re
 
 def test_requests_within_a_request_have_leases_of_their_own(alice: Any, bob: Any) -> None:
     def inner() -> str:
-        return links.current().id
+        return current().id
 
     def outer() -> str:
         answers(inner)
         within = visit("/sync", bob).content.decode()
-        return f"{within} {links.current().id}"
+        return f"{within} {current().id}"
 
     answers(outer)
 
@@ -408,7 +409,7 @@ def test_one_insert_for_all_that_a_request_asked(
         for resource in foreign:
             with pytest.raises(AccessDenied):
                 links.issue_once(resource)
-        links.authorize(links.current(), own[0], links.Download)
+        links.authorize(current(), own[0], Download)
         return ""
 
     answers(do)
