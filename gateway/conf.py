@@ -68,7 +68,7 @@ class Conf:
             is no limit.
         forward_auth: ``{"proxy": "nginx", "caddy" or "traefik", "secret": text, "paths": {"/prefix/": alias}}``: the
             server that asks whether a file may be sent, and where its files are; the secret is at least 32 letters,
-            digits, ``-`` and ``_``.
+            digits, ``-`` and ``_``. The proxy ``"apache"`` asks in its own process, and has no secret.
     """
 
     default_ttl: timedelta = timedelta(seconds=300)
@@ -207,13 +207,16 @@ def _are_issuers(value: Any) -> bool:
 def _is_forward_auth(value: Any) -> bool:
     if value == {}:
         return True
-    if not isinstance(value, Mapping) or set(value) != {"proxy", "secret", "paths"}:
+    if not isinstance(value, Mapping):
         return False
-    proxy, secret, paths = value["proxy"], value["secret"], value["paths"]
+    proxy, paths = value.get("proxy"), value.get("paths")
+    if proxy == "apache":
+        is_known = set(value) == {"proxy", "paths"}
+    else:
+        is_known = proxy in ("nginx", "caddy", "traefik") and set(value) == {"proxy", "secret", "paths"}
     return (
-        proxy in ("nginx", "caddy", "traefik")
-        and isinstance(secret, str)
-        and re.fullmatch(r"[A-Za-z0-9_\-]{32,}", secret) is not None
+        is_known
+        and (proxy == "apache" or _is_shared_secret(value["secret"]))
         and isinstance(paths, Mapping)
         and bool(paths)
         and all(isinstance(prefix, str) and _PREFIX.fullmatch(prefix) for prefix in paths)
@@ -221,6 +224,10 @@ def _is_forward_auth(value: Any) -> bool:
         # One below another would leave open which of them is meant.
         and not any(one != other and one.startswith(other) for one in paths for other in paths)
     )
+
+
+def _is_shared_secret(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_\-]{32,}", value) is not None
 
 
 def _is_policy(value: Any) -> bool:
@@ -253,7 +260,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "audit_database": (_is_optional_text, "an alias of DATABASES or None"),
     "forward_auth": (
         _is_forward_auth,
-        "a dict of proxy (nginx, caddy or traefik), secret (32 or more letters, digits, - and _) and paths"
+        "a dict of proxy (nginx, caddy, traefik or, without a secret, apache), secret (32 or more letters, digits, -"
+        " and _) and paths"
         ' ({"/prefix/": alias}, none below another)',
     ),
     "jwt_issuers": (_are_issuers, "a dict of issuer and dict"),

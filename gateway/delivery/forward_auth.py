@@ -9,7 +9,6 @@ https://caddyserver.com/docs/caddyfile/directives/forward_auth, https://doc.trae
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from functools import partial
 
 from django.contrib.auth.decorators import login_not_required
@@ -22,7 +21,7 @@ from gateway import links
 from gateway.authentication import authenticate
 from gateway.conf import conf
 from gateway.delivery.files import UNKNOWN_TYPE, content_security_policy, described
-from gateway.delivery.raw_paths import name_in
+from gateway.delivery.raw_paths import named_by
 from gateway.delivery.responses import AnswerToServer
 from gateway.delivery.visits import is_sent_by_another_site
 from gateway.delivery.x_accel import REQUEST_HEADER, request_target
@@ -85,12 +84,13 @@ forward_auth._non_atomic_requests = set(connections)  # type: ignore[attr-define
 def _allowed(request: HttpRequest) -> dict[str, str]:
     """Return what the server is told beside yes."""
     given = conf().forward_auth
-    if not given:
-        raise AccessDenied("FORWARD_AUTH is not set")
+    if not given or given["proxy"] == "apache":
+        # Apache asks in its own process (gateway.delivery.apache_wsgi), and shares no secret.
+        raise AccessDenied("FORWARD_AUTH names no server that asks here")
     if not constant_time_compare(request.headers.get(SECRET_HEADER, ""), given["secret"]):
         raise AccessDenied("not the server's secret")
     uri, method = _asked_for(request, given["proxy"])
-    alias, key = _named_by(uri, given["paths"])
+    alias, key = named_by(uri, given["paths"])
     if is_sent_by_another_site(request):
         raise AccessDenied("a cross-site request that is no navigation")
     principal = authenticate(request)
@@ -124,10 +124,3 @@ def _asked_for(request: HttpRequest, proxy: str) -> tuple[str, str]:
     if request.method != "GET" or method not in ("GET", "HEAD"):
         raise AccessDenied("the method is not one of a download")
     return uri, method
-
-
-def _named_by(uri: str, paths: Mapping[str, str]) -> tuple[str, str]:
-    for prefix, alias in paths.items():
-        if uri.startswith(prefix):
-            return alias, name_in(uri, prefix)
-    raise AccessDenied("the path is not below any of FORWARD_AUTH's")

@@ -6,17 +6,33 @@ Must not normalise: a path that a server in front could take for another one is 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from providers.keys import check_key
 
-__all__ = ["name_in"]
+__all__ = ["name_in", "named_by"]
 
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 # What URLs may hold unescaped, and what browsers leave so: https://url.spec.whatwg.org/#path-percent-encode-set
 _PLAIN = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]^|]|%[0-9A-F]{2})*", re.ASCII)
 # Escaped, these are another way to write the same path, or the way to write another one.
 _NEVER_ESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/\\\x00")
+
+
+def named_by(raw_uri: str, paths: Mapping[str, str]) -> tuple[str, str]:
+    """Return the storage alias and the key that a raw request target names.
+
+    Args:
+        paths: ``{prefix: alias}``, none of them below another.
+
+    Raises:
+        ValueError: it is below none of the prefixes, or as :func:`name_in`.
+    """
+    for prefix, alias in paths.items():
+        if raw_uri.startswith(prefix):
+            return alias, name_in(raw_uri, prefix)
+    raise ValueError("the path is not below any of FORWARD_AUTH's")
 
 
 def name_in(raw_uri: str, prefix: str) -> str:

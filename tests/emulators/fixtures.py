@@ -26,7 +26,7 @@ from tests.emulators.moto import MotoServer
 from tests.emulators.postgres import Postgres
 from tests.emulators.process import Unavailable
 from tests.emulators.rclone import RcloneS3
-from tests.emulators.web import Apache, Caddy, Lighttpd, Nginx
+from tests.emulators.web import Apache, ApacheWSGI, Caddy, Lighttpd, Nginx
 
 # also the fixtures' names
 EMULATORS = (
@@ -39,6 +39,7 @@ EMULATORS = (
     CloudStorage.name,
     Nginx.name,
     Apache.name,
+    ApacheWSGI.name,
     Lighttpd.name,
     Distribution.name,
     Caddy.name,

@@ -6,12 +6,13 @@ It must not add a rule of its own: what surrounds the block is what a distributi
 from __future__ import annotations
 
 import os
+import sys
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from tests.emulators.process import LOOPBACK, Emulator, free_port, port_is_open, require_programs
+from tests.emulators.process import LOOPBACK, Emulator, Unavailable, free_port, port_is_open, require_programs
 
 MakeBlock = Callable[[str, Path], str]
 
@@ -24,6 +25,7 @@ class WebServer(Emulator):
     """
 
     program: ClassVar[str]
+    environment: dict[str, str] | None = None
 
     def __init__(self, make_block: MakeBlock) -> None:
         self._make_block = make_block
@@ -38,7 +40,7 @@ class WebServer(Emulator):
         self.block_path = self.directory / "block.conf"
         self.block_path.write_text(self._make_block(f"{LOOPBACK}:{self.port}", self.access_log))
         self.hand_over(self.directory)
-        self.child = self.spawn(self.name, self._command())
+        self.child = self.spawn(self.name, self._command(), extra_environment=self.environment)
         self.wait_until(lambda: port_is_open(self.port), what="the server")
 
     @abstractmethod
@@ -87,9 +89,42 @@ class Apache(WebServer):
             f"{modules}ServerRoot {self.directory}\nDefaultRuntimeDir {self.directory}\nPidFile {self.directory}/pid\n"
             f"ErrorLog {self.directory}/error.log\nServerName localhost\nListen {LOOPBACK}:{self.port}\n"
             "<Directory />\n    AllowOverride None\n    Require all denied\n</Directory>\n"
-            f"Include {self.block_path}\n"
+            f"{self._more()}Include {self.block_path}\n"
         )
         return ["apache2", "-d", self.directory, "-f", path, "-DFOREGROUND"]
+
+    def _more(self) -> str:
+        return ""
+
+
+class ApacheWSGI(Apache):
+    """Apache with Debian's mod_wsgi, whose interpreter is Debian's own.
+
+    Args:
+        python_path: directory of all that it imports beside the standard library.
+        environment: of the server's process, and so of the interpreter in it.
+    """
+
+    name = "apache_wsgi"
+    MODULES: ClassVar[tuple[str, ...]] = (
+        *Apache.MODULES, "alias", "auth_basic", "authn_core", "authz_user", "wsgi",
+    )  # fmt: skip
+
+    def __init__(self, make_block: MakeBlock, python_path: Path, environment: dict[str, str]) -> None:
+        super().__init__(make_block)
+        self.python_path = python_path
+        self.environment = environment
+
+    def _check_installed(self) -> None:
+        super()._check_installed()
+        # The extension modules of this environment are for its own version of Python alone.
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if not Path(f"/usr/lib/apache2/modules/mod_wsgi.so-{version}").exists():
+            raise Unavailable(self.name, [f"libapache2-mod-wsgi-py3 of Python {version}"])
+
+    def _more(self) -> str:
+        one_process = "ServerLimit 1\nStartServers 1\nThreadsPerChild 8\nMaxRequestWorkers 8\n"  # each imports it all
+        return f"{one_process}WSGIPythonHome /usr\nWSGIPythonPath {self.python_path}\n"
 
 
 class Lighttpd(WebServer):

@@ -42,12 +42,16 @@ class Asking:
         proxy: the server that asks.
         address: path on the gateway.
         paths: ``{prefix: alias}``.
+        script: path of the project's file that Apache asks.
+        identity: what Apache asks by: ``password`` or ``session``.
     """
 
     proxy: str
     address: str
     secret: str = field(repr=False)
     paths: Mapping[str, str]
+    script: str = ""
+    identity: str = "password"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ Must not write anything, nor print a value that the server would read as more th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -29,6 +30,9 @@ class Command(BaseCommand):
         parser.add_argument("--upstream", default="127.0.0.1:8000", help="host:port or unix:/path of the gateway")
         parser.add_argument("--access-log", default="/var/log/gateway-access.log", help="path of the access log")
         parser.add_argument("--with-secret", action="store_true", help="print secrets where the server needs them")
+        parser.add_argument("--wsgi-script", default="", help="path of the project's wsgi.py, which Apache asks")
+        identities = ("password", "session")
+        parser.add_argument("--identity", choices=identities, default="password", help="what Apache asks by")
         parser.add_argument("--resolver", default="", help="name server, for nginx to find stores with")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,7 +43,7 @@ class Command(BaseCommand):
                 upstream=options["upstream"],
                 access_log=options["access_log"],
                 resolver=options["resolver"],
-                asking=_asking(options["server"], options["with_secret"]),
+                asking=_asking(options),
             )
             found = list(stores())
             if options["server"] == "nginx" and any(store.secret for store in found):
@@ -49,12 +53,17 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
 
-def _asking(server: str, with_secret: bool) -> Asking | None:
-    given = conf().forward_auth
+def _asking(options: Mapping[str, Any]) -> Asking | None:
+    given, server = conf().forward_auth, options["server"]
     if not given or given["proxy"] != server:
         return None
-    _check_secret(with_secret, "GATEWAY['FORWARD_AUTH']")
     address = reverse("presign_gateway:forward_auth")
+    if server == "apache":
+        if not options["wsgi_script"]:
+            raise CommandError("GATEWAY['FORWARD_AUTH'] has Apache ask a file of the project; say --wsgi-script")
+        script, identity = options["wsgi_script"], options["identity"]
+        return Asking(proxy=server, address=address, secret="", paths=given["paths"], script=script, identity=identity)
+    _check_secret(options["with_secret"], "GATEWAY['FORWARD_AUTH']")
     return Asking(proxy=server, address=address, secret=given["secret"], paths=given["paths"])
 
 

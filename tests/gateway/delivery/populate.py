@@ -18,12 +18,13 @@ def main() -> None:
     django.setup()
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
+    from django.test import Client
     from django.utils import timezone
 
     from gateway.models import ApiToken, File
 
     call_command("migrate", verbosity=0)
-    users = [get_user_model().objects.create_user(name) for name in ("alice", "bob")]
+    users = [get_user_model().objects.create_user(name, password=f"{name}'s password") for name in ("alice", "bob")]
     file = File.objects.create(
         owner=users[0],
         storage_alias="private",
@@ -36,6 +37,11 @@ def main() -> None:
         ApiToken.mint(user=user, name="t", scopes=["Download"], expires_at=timezone.now() + timedelta(hours=1))[1]
         for user in users
     ]
+    sessions = []
+    for user in users:
+        client = Client()
+        client.force_login(user)
+        sessions.append(client.session.session_key)
     # {alias: {name: key}}, for tests of servers in front.
     wanted = json.loads(os.environ.get("DELIVERY_TEST_FILES", "{}"))
     files = {
@@ -54,7 +60,8 @@ def main() -> None:
         }
         for alias, keys in wanted.items()
     }
-    print(json.dumps({"file": str(file.pk), "key": file.key, "tokens": tokens, "files": files}))  # noqa: T201
+    facts = {"file": str(file.pk), "key": file.key, "tokens": tokens, "sessions": sessions, "files": files}
+    print(json.dumps(facts))  # noqa: T201
 
 
 if __name__ == "__main__":
