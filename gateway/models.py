@@ -20,6 +20,7 @@ from django.utils import timezone
 from providers.keys import key_error
 
 __all__ = [
+    "STAGING_PREFIX",
     "ApiToken",
     "Epoch",
     "ExternalIdentity",
@@ -373,6 +374,9 @@ class UploadState(models.TextChoices):
         return (cls.ISSUED, cls.UPLOADING, cls.VERIFYING)
 
 
+STAGING_PREFIX = "staging/"
+
+
 def _new_upload_id() -> str:
     return f"upl_{secrets.token_hex(16)}"
 
@@ -386,6 +390,7 @@ class UploadSession(models.Model):
     class Strategy(models.TextChoices):
         SINGLE = "single"
         MULTIPART = "multipart"
+        FORM = "form"
 
     id = models.CharField(primary_key=True, max_length=40, default=_new_upload_id, editable=False)
     principal = models.CharField(max_length=255, help_text="Who began it, and alone may go on with it.")
@@ -429,3 +434,8 @@ class UploadSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.id}: {self.state}"
+
+    @property
+    def staging_key(self) -> str:
+        """Where a form puts the bytes: a form overwrites as long as it lives, so that no file is made there."""
+        return f"{STAGING_PREFIX}{self.pk}"

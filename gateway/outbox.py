@@ -17,7 +17,7 @@ from django.db import models, router, transaction
 from django.utils import timezone
 
 from gateway.conf import conf
-from gateway.models import File, FileState, ObjectDeletion, UploadSession, UploadState
+from gateway.models import STAGING_PREFIX, File, FileState, ObjectDeletion, UploadSession, UploadState
 from gateway.resources import alias_of, private_storage
 
 __all__ = ["Swept", "enqueue", "file_fields", "named", "sweep", "sweep_entry"]
@@ -111,6 +111,10 @@ def named(storage_alias: str, keys: Collection[str]) -> set[str]:
     found: set[str] = set()
     for rows in (files, uploads):
         found.update(rows.filter(storage_alias=storage_alias, key__in=keys).values_list("key", flat=True))
+    staged = {key.removeprefix(STAGING_PREFIX): key for key in keys if key.startswith(STAGING_PREFIX)}
+    if staged:
+        open_forms = uploads.filter(storage_alias=storage_alias, pk__in=staged, strategy=UploadSession.Strategy.FORM)
+        found.update(staged[pk] for pk in open_forms.values_list("pk", flat=True))
     for field in file_fields():
         found.update(_named_by(field, storage_alias, keys))
     return found

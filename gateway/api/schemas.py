@@ -142,7 +142,7 @@ class UploadRequest(Strict):
     target: Reference | None = Field(
         None, description="The field that gets the file; null for a file of the service's own."
     )
-    strategy: Literal["auto", "single", "multipart"] = "auto"
+    strategy: Literal["auto", "single", "multipart", "form"] = "auto"
 
 
 class WantedPart(Strict):
@@ -368,7 +368,7 @@ class UploadInfo(Strict):
 
     id: str
     state: Literal["issued", "uploading", "verifying", "ready", "rejected", "aborted", "expired"]
-    strategy: Literal["single", "multipart"]
+    strategy: Literal["single", "multipart", "form"]
     parts: UploadParts | None
     received: list[ReceivedPart] | None = Field(description="The parts that the store has; null where there are none.")
     file: UploadedFile | None = Field(description="null until the upload is ready.")
@@ -381,7 +381,7 @@ class UploadBegun(Strict):
 
     id: str
     state: Literal["issued", "uploading", "verifying", "ready", "rejected", "aborted", "expired"]
-    strategy: Literal["single", "multipart"]
+    strategy: Literal["single", "multipart", "form"]
     request: SignedRequest | None = Field(description="null for an upload in parts, and for one that is over.")
     guarantees: UploadGuarantees
     parts: UploadParts | None

@@ -180,11 +180,13 @@ def _wanted(asked: UploadRequest) -> uploads.Wanted:
 
 def _begun(begun: uploads.Begun) -> dict[str, Any]:
     session, promised = begun.session, begun.guarantees
+    # A form takes the same bytes again.
+    done = [] if session.strategy == UploadSession.Strategy.FORM else _DONE
     return {
         "id": session.pk,
         "state": session.state,
         "strategy": session.strategy,
-        "request": None if begun.link is None else _request(begun.link) | {"treat_as_done": _DONE},
+        "request": None if begun.link is None else _request(begun.link) | {"treat_as_done": done},
         "guarantees": {name: getattr(promised, name) for name in ("size", "content_type", "checksum", "overwrite")},
         "parts": _parts(session),
         "finalize_url": _url("finalize_upload", session.pk),

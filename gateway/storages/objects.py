@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-__all__ = ["ListedObject", "ObjectStore", "PartStore", "ReceivedPart", "StoredObject", "UnfinishedUpload"]
+__all__ = ["FormStore", "ListedObject", "ObjectStore", "PartStore", "ReceivedPart", "StoredObject", "UnfinishedUpload"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,4 +110,17 @@ class PartStore(ObjectStore, Protocol):
 
     def unfinished(self) -> Iterator[UnfinishedUpload]:
         """Yield every part-wise upload below the storage's location; a name may be unknown and so empty."""
+        ...
+
+
+@runtime_checkable
+class FormStore(PartStore, Protocol):
+    """A bucket that takes forms, and makes an object of what one brought without sending the bytes anywhere."""
+
+    def copy_part(self, source: str, name: str, upload_id: str) -> None:
+        """Let another object of the bucket be the only part of an upload.
+
+        Raises:
+            FileNotFoundError: there is no such object, or the upload is over.
+        """
         ...

@@ -32,9 +32,9 @@ from gateway.resources import Resource
 from gateway.storages.objects import ObjectStore, StoredObject
 from gateway.uploads.permission import check, operation_of, own, place_of_session
 from gateway.uploads.places import Place
-from gateway.uploads.planning import asking, part_count, part_size, part_store_of, store_of
+from gateway.uploads.planning import asking, form_store_of, part_count, part_size, part_store_of, store_of
 from gateway.uploads.scanning import scan
-from gateway.uploads.sessions import note_object, stop_parts, transition
+from gateway.uploads.sessions import note_object, note_staged, stop_parts, transition
 from gateway.uploads.verification import Verified, verify
 from providers.types import Upload
 
@@ -141,7 +141,7 @@ def arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
     stored = store.stat(session.key)
     if stored is not None:
         return stored
-    if session.strategy != UploadSession.Strategy.MULTIPART:
+    if session.strategy == UploadSession.Strategy.SINGLE:
         raise NotUploaded("the object is not there")
     parts = part_store_of(session.storage_alias).parts(session.key, session.store_upload_id)
     if parts is None:
@@ -150,6 +150,10 @@ def arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
         if stored is None:
             raise NotUploaded("the store knows nothing of the upload")
         return stored
+    if session.strategy == UploadSession.Strategy.FORM:
+        if store.stat(session.staging_key) is None:
+            raise NotUploaded("the form has not come")
+        return None
     numbers = {part.number for part in parts}
     if not numbers >= set(range(1, part_count(session) + 1)):
         raise NotUploaded(f"{len(numbers)} of {part_count(session)} parts have come")
@@ -158,6 +162,8 @@ def arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
 
 def _complete(session: UploadSession) -> StoredObject:
     store = part_store_of(session.storage_alias)
+    if session.strategy == UploadSession.Strategy.FORM:
+        _copy_staged(session)
     parts = store.parts(session.key, session.store_upload_id) or []
     for part in parts:
         if part.number > part_count(session) or part.size_bytes != part_size(session, part.number):
@@ -172,6 +178,13 @@ def _complete(session: UploadSession) -> StoredObject:
     if stored is None:
         raise FileNotFoundError("the parts made no object")
     return stored
+
+
+def _copy_staged(session: UploadSession) -> None:
+    try:
+        form_store_of(session.storage_alias).copy_part(session.staging_key, session.key, session.store_upload_id)
+    except FileNotFoundError:
+        logger.info("upload %s was copied by somebody else, or its form's object went", session.pk)
 
 
 def _check_limits(place: Place, session: UploadSession) -> None:
@@ -206,6 +219,7 @@ def _keep(principal: Principal, session: UploadSession, place: Place, verified: 
             UploadSession.objects.using(using).filter(pk=session.pk).update(file=file)
         else:
             place.attach(session.key)
+        note_staged(session)
         _record(principal, session, Issuance.Decision.ALLOWED, policy=_RULE)
 
 

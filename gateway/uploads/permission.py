@@ -13,7 +13,7 @@ from gateway.errors import AccessDenied
 from gateway.models import UploadSession
 from gateway.principals import Principal
 from gateway.uploads.places import Place, place_of
-from providers.types import Checksum, Upload, UploadPart
+from providers.types import Checksum, Upload, UploadForm, UploadPart
 
 __all__ = ["check", "operation_of", "own", "place_of_session", "sessions"]
 
@@ -35,7 +35,7 @@ def own(principal: Principal, upload_id: str) -> UploadSession:
     return session
 
 
-def check(principal: Principal, place: Place, operation: Upload | UploadPart) -> None:
+def check(principal: Principal, place: Place, operation: Upload | UploadForm | UploadPart) -> None:
     """Decide whether something may be put into a place.
 
     A yes is recorded with what is done because of it, a no at once.

@@ -16,10 +16,10 @@ from gateway.conf import conf
 from gateway.errors import GatewayError, InvalidRequest, StorageUnavailable
 from gateway.models import UploadSession
 from gateway.resources import private_storage
-from gateway.storages.objects import ObjectStore, PartStore
+from gateway.storages.objects import FormStore, ObjectStore, PartStore
 from gateway.uploads.permission import operation_of
 from providers.errors import InvalidInput
-from providers.types import MAX_PART_NUMBER, Capabilities, Checksum, Upload, UploadPart
+from providers.types import MAX_PART_NUMBER, Capabilities, Checksum, Upload, UploadForm, UploadPart
 
 __all__ = [
     "Guarantees",
@@ -28,6 +28,8 @@ __all__ = [
     "asking",
     "bound",
     "check_part",
+    "form_of",
+    "form_store_of",
     "guarantees_of",
     "part_count",
     "part_of",
@@ -55,7 +57,7 @@ class Wanted:
         content_type: canonical, in lower case.
         sha256, md5: of the whole file, one of them; None leaves it unchecked.
         target: reference to the field that is to get the file; empty is the service's own files.
-        strategy: ``single``, ``multipart``, or ``auto`` for the gateway's choice.
+        strategy: ``single``, ``multipart``, ``form`` for a browser's form, or ``auto`` for the gateway's choice.
         part_bytes: size of a part, of a client that chooses it itself; 0 is the gateway's choice.
     """
 
@@ -65,7 +67,7 @@ class Wanted:
     sha256: bytes | None = None
     md5: bytes | None = None
     target: str = ""
-    strategy: Literal["auto", "single", "multipart"] = "auto"
+    strategy: Literal["auto", "single", "multipart", "form"] = "auto"
     part_bytes: int = 0
 
 
@@ -154,6 +156,12 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
         strategy = "multipart" if wanted.size_bytes > usual and takes_parts else "single"
     if strategy == "single":
         return UploadSession.Strategy.SINGLE, 0
+    if strategy == "form":
+        if not isinstance(store, FormStore) or UploadForm not in _capabilities(alias).operations:
+            raise InvalidRequest("strategy is form; this storage takes no forms")
+        if wanted.size_bytes == 0:
+            raise InvalidRequest("strategy is form; an empty file is uploaded by single")
+        return UploadSession.Strategy.FORM, wanted.size_bytes
     if not isinstance(store, PartStore) or not takes_parts:
         raise InvalidRequest("strategy is multipart; this storage takes no parts")
     if wanted.size_bytes == 0:
@@ -168,6 +176,9 @@ def guarantees_of(session: UploadSession) -> Guarantees:
     binds = _capabilities(session.storage_alias)
     checksum = operation_of(session).checksum
     checked: Promise = "none" if checksum is None else "verified"
+    if session.strategy == UploadSession.Strategy.FORM:
+        # The form's own object may be replaced while the form lives; the file is made of it once, by the server.
+        return Guarantees(size="signed", content_type="signed", checksum=checked, overwrite="refused")
     if session.strategy == UploadSession.Strategy.MULTIPART:
         # The server alone completes it, under a name that is free, with a type of its own saying.
         return Guarantees(
@@ -199,6 +210,23 @@ def bound(session: UploadSession) -> Upload:
     if operation.checksum is None or operation.checksum.algorithm in known.binds_checksum | known.sends_checksum:
         return operation
     return Upload(operation.key, content_type=operation.content_type, size_bytes=operation.size_bytes)
+
+
+def form_of(session: UploadSession) -> UploadForm:
+    size = session.size_bytes
+    return UploadForm(session.staging_key, content_type=session.content_type, min_bytes=size, max_bytes=size)
+
+
+def form_store_of(alias: str) -> FormStore:
+    """Return what uploads by form need of a storage.
+
+    Raises:
+        StorageUnavailable: it takes no forms.
+    """
+    store = store_of(alias)
+    if not isinstance(store, FormStore):
+        raise StorageUnavailable(f"storage {alias!r} takes no forms")
+    return store
 
 
 def part_of(session: UploadSession, part: PartWanted) -> UploadPart:

@@ -40,6 +40,7 @@ from gateway.uploads.planning import (
     asking,
     bound,
     check_part,
+    form_of,
     guarantees_of,
     part_of,
     part_store_of,
@@ -58,6 +59,7 @@ __all__ = [
     "let_go",
     "look",
     "note_object",
+    "note_staged",
     "sign_parts",
     "stop_parts",
     "transition",
@@ -121,6 +123,8 @@ def begin(principal: Principal, wanted: Wanted, *, idempotency_key: str | None =
     )  # fmt: skip
     if strategy == UploadSession.Strategy.MULTIPART:
         check(principal, place, part_of(session, PartWanted(number=1, size_bytes=1)))
+    elif strategy == UploadSession.Strategy.FORM:
+        check(principal, place, form_of(session))
     try:
         with transaction.atomic(using=router.db_for_write(UploadSession)):
             session.save(using=router.db_for_write(UploadSession), force_insert=True)
@@ -149,7 +153,7 @@ def sign_parts(principal: Principal, upload_id: str, wanted: Sequence[PartWanted
     """
     session = own(principal, upload_id)
     _check_open(session)
-    if not session.store_upload_id:
+    if session.strategy != UploadSession.Strategy.MULTIPART or not session.store_upload_id:
         raise UploadConflict("the upload is in one piece, or its beginning was interrupted")
     for part in wanted:
         check_part(session, part)
@@ -211,9 +215,20 @@ def let_go(session: UploadSession, state: UploadState) -> bool:
 
 
 def note_object(session: UploadSession) -> None:
-    """Note the object of an upload for deletion; a link that still lives could make it again after that."""
+    """Note the objects of an upload for deletion; a link that still lives could make them again after that."""
+    _note(session, session.key)
+    note_staged(session)
+
+
+def note_staged(session: UploadSession) -> None:
+    """Note what a form brought for deletion, if the upload is one; its file was made of it, or never will be."""
+    if session.strategy == UploadSession.Strategy.FORM:
+        _note(session, session.staging_key)
+
+
+def _note(session: UploadSession, key: str) -> None:
     grace = max(session.links_end_at + LINK_SKEW - timezone.now(), timedelta(0))
-    outbox.enqueue(session.storage_alias, session.key, using=router.db_for_write(UploadSession), grace=grace)
+    outbox.enqueue(session.storage_alias, key, using=router.db_for_write(UploadSession), grace=grace)
 
 
 def stop_parts(session: UploadSession) -> bool:
@@ -239,7 +254,12 @@ def _start(principal: Principal, session: UploadSession, place: Place) -> Begun:
     if session.strategy == UploadSession.Strategy.MULTIPART:
         _begin_parts(session)
         return Begun(session=session, guarantees=guarantees_of(session))
-    link = links.issue(principal, place.resource(session.key), bound(session))
+    if session.strategy == UploadSession.Strategy.FORM:
+        if not session.store_upload_id:
+            _begin_parts(session)
+        link = links.issue(principal, place.resource(session.staging_key), form_of(session))
+    else:
+        link = links.issue(principal, place.resource(session.key), bound(session))
     _let_out(session, [link], session.state)
     return Begun(session=session, guarantees=guarantees_of(session), link=link)
 
@@ -260,7 +280,8 @@ def _begin_parts(session: UploadSession) -> None:
 def _again(principal: Principal, session: UploadSession, digest: str) -> Begun:
     if session.request_digest != digest:
         raise IdempotencyConflict("the idempotency key was used for another body")
-    if session.state not in _OPEN_TO_LINKS or session.store_upload_id:
+    has_parts = session.strategy == UploadSession.Strategy.MULTIPART and session.store_upload_id
+    if session.state not in _OPEN_TO_LINKS or has_parts:
         return Begun(session=session, guarantees=guarantees_of(session))
     _check_open(session)
     return _start(principal, session, place_of_session(session))

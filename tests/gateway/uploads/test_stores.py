@@ -9,23 +9,27 @@ from typing import Any
 import pytest
 from django.core.files.storage import storages
 
-from gateway import links, uploads
+from gateway import links, outbox, uploads
 from gateway.errors import (
+    AccessDenied,
     ChecksumMismatch,
     InvalidRequest,
     NotUploaded,
     SizeMismatch,
     StorageUnavailable,
     TypeMismatch,
+    UploadConflict,
     UploadRejected,
 )
 from gateway.models import File, ObjectDeletion, UploadSession
+from gateway.policies import Authenticated
 from gateway.resources import Resource
-from gateway.uploads import PartWanted
+from gateway.uploads import Guarantees, PartWanted, finalizing
+from providers.types import Upload, UploadPart
 from tests.emulators.s3 import Response
 from tests.gateway.link_stores import LocalStore, Store
-from tests.gateway.test_links_fetched import open_store
-from tests.gateway.uploads.conftest import PDF, PNG, begin, principal_of
+from tests.gateway.test_links_fetched import open_store, post
+from tests.gateway.uploads.conftest import PDF, PNG, begin, principal_of, wanted
 
 pytestmark = pytest.mark.django_db
 
@@ -225,6 +229,121 @@ class TestParts:
         first, second = finalize(alice, begun), finalize(alice, begun)
         assert first.reference == second.reference
         assert File.objects.count() == 1
+
+
+@pytest.mark.parametrize("opened", ["ceph"], indirect=True)
+class TestForm:
+    """S3's POST policy: the browser's form fills a staging object, of which the server makes the file once."""
+
+    OTHER = PDF[:-1] + b"y"
+
+    def test_it_becomes_a_file_that_the_form_cannot_reach(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, strategy="form", sha256=None)
+        assert begun.guarantees == Guarantees(
+            size="signed", content_type="signed", checksum="none", overwrite="refused"
+        )
+        session = begun.session
+        assert post(store, begun.link, PDF).status == 201  # type: ignore[arg-type]
+        assert store.get(session.key) is None
+        finalized = finalize(alice, begun)
+        assert store.get(session.key) == (PDF, "application/pdf")
+        # The form lives on, and fills what nobody reads.
+        assert post(store, begun.link, self.OTHER).status == 201  # type: ignore[arg-type]
+        assert finalize(alice, begun).reference == finalized.reference
+        assert download(store, alice).body == PDF
+
+    def test_what_it_brought_goes_when_the_form_is_dead(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, strategy="form")
+        post(store, begun.link, PDF)  # type: ignore[arg-type]
+        finalize(alice, begun)
+        noted = ObjectDeletion.objects.get()
+        assert noted.key == begun.session.staging_key
+        assert noted.not_before > begun.link.expires_at  # type: ignore[union-attr]
+        swept = list(outbox.sweep(now=noted.not_before, execute=True))
+        assert [(one.entry.key, one.outcome) for one in swept] == [(noted.key, "deleted")]
+        assert store.get(noted.key) is None
+        assert download(store, alice).body == PDF
+
+    @pytest.mark.parametrize(
+        ("content", "changes"),
+        [
+            pytest.param(PDF[:-1], {}, id="shorter"),
+            pytest.param(PDF + b"x", {}, id="longer"),
+            pytest.param(PDF, {"Content-Type": "text/html"}, id="another-type"),
+            pytest.param(PDF, {"key": "staging/upl_another"}, id="another-key"),
+        ],
+    )
+    def test_the_store_takes_only_what_was_signed(
+        self, store: Store, alice: Any, content: bytes, changes: dict[str, str]
+    ) -> None:
+        begun = begin(alice, strategy="form")
+        assert post(store, begun.link, content, **changes).status in REFUSED  # type: ignore[arg-type]
+        with pytest.raises(NotUploaded):
+            finalize(alice, begun)
+
+    def test_other_bytes_never_become_a_file_and_nothing_of_them_stays(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, strategy="form")
+        post(store, begun.link, PDF)  # type: ignore[arg-type]
+        post(store, begun.link, self.OTHER)  # type: ignore[arg-type]
+        with pytest.raises(ChecksumMismatch):
+            finalize(alice, begun)
+        keys = {begun.session.key, begun.session.staging_key}
+        assert set(ObjectDeletion.objects.values_list("key", flat=True)) == keys
+
+    def test_who_comes_late_with_other_bytes_changes_nothing(self, store: Store, alice: Any) -> None:
+        """Two finalize at once: the second would copy a replaced object, and finds the upload completed."""
+        begun = begin(alice, strategy="form", sha256=None)
+        session = begun.session
+        post(store, begun.link, PDF)  # type: ignore[arg-type]
+        finalize(alice, begun)
+        post(store, begun.link, self.OTHER)  # type: ignore[arg-type]
+        objects: Any = storages[store.alias].objects  # type: ignore[attr-defined]
+        with pytest.raises(FileNotFoundError):
+            objects.copy_part(session.staging_key, session.key, session.store_upload_id)
+        assert objects.parts(session.key, session.store_upload_id) is None
+        assert store.get(session.key) == (PDF, "application/pdf")
+
+    def test_it_can_be_finalized_after_a_crash_between_copying_and_noting(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, strategy="form")
+        post(store, begun.link, PDF)  # type: ignore[arg-type]
+        finalizing._complete(begun.session)
+        store.client.delete_object(Bucket=store.bucket, Key=store.key(begun.session.staging_key))  # type: ignore[attr-defined]
+        assert finalize(alice, begun).session.state == "ready"
+
+    def test_given_up_nothing_stays(self, store: Store, alice: Any) -> None:
+        begun = begin(alice, strategy="form")
+        post(store, begun.link, PDF)  # type: ignore[arg-type]
+        uploads.abort(principal_of(alice), begun.session.pk)
+        assert ObjectDeletion.objects.count() == 2
+        unfinished = storages[store.alias].objects.unfinished()  # type: ignore[attr-defined]
+        assert begun.session.store_upload_id not in {one.upload_id for one in unfinished}
+
+    def test_the_staging_object_of_an_open_upload_is_no_orphan(self, store: Store, alice: Any) -> None:
+        session = begin(alice, strategy="form").session
+        assert outbox.named(store.alias, [session.staging_key, "staging/upl_0"]) == {session.staging_key}
+        assert outbox.named("private", [session.staging_key]) == set()
+        uploads.abort(principal_of(alice), session.pk)
+        assert outbox.named(store.alias, [session.staging_key]) == set()
+
+    def test_asked_again_it_is_the_same_form_signed_anew(self, store: Store, alice: Any) -> None:
+        wish = wanted(strategy="form")
+        first, second = (uploads.begin(principal_of(alice), wish, idempotency_key="k") for _ in range(2))
+        assert first.session.pk == second.session.pk
+        assert first.session.store_upload_id == second.session.store_upload_id != ""
+        assert second.link.fields["key"].endswith(first.session.staging_key)  # type: ignore[union-attr]
+
+    def test_it_has_no_parts_and_no_empty_file(self, store: Store, alice: Any) -> None:
+        with pytest.raises(InvalidRequest, match="an empty file"):
+            begin(alice, b"", strategy="form")
+        session = begin(alice, strategy="form").session
+        with pytest.raises(UploadConflict):
+            uploads.sign_parts(principal_of(alice), session.pk, [PartWanted(number=1, size_bytes=len(PDF))])
+
+    def test_the_policy_must_allow_it(self, store: Store, alice: Any, settings: Any) -> None:
+        settings.GATEWAY = settings.GATEWAY | {"UPLOAD_POLICY": Authenticated(operations=(Upload, UploadPart))}
+        with pytest.raises(AccessDenied):
+            begin(alice, strategy="form")
+        assert not UploadSession.objects.exists()
 
 
 @pytest.mark.parametrize("opened", ["gcs", "azure"], indirect=True)
