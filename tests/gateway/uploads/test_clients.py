@@ -143,22 +143,40 @@ def test_active_storage_in_a_form(store: Store | None, site: Site, chromium: Chr
 
 
 class Page:
-    """A page with Uppy as people set it up."""
+    """A page with Uppy as people set it up; ``hold`` and ``gone`` alone look at what it fetches."""
 
-    def __init__(self, version: int, site: Site, chromium: Chromium, user: Any) -> None:
+    def __init__(self, version: int, site: Site, chromium: Chromium, user: Any, *, in_parts: bool = True) -> None:
         self.head = script_of(UPPY[version])
         self.site, self.chromium, self.user = site, chromium, user
+        self.version = version
         endpoint = uploads.uppy_endpoint(principal_of(user))
         option = "companionEndpoint" if version == 6 else "endpoint"
         self.setup = f"""
-          const uppy = new Uppy.Uppy().use(Uppy.AwsS3, {{{option}: "{endpoint}", shouldUseMultipart: true}});
+          const uppy = new Uppy.Uppy().use(Uppy.AwsS3, {{
+            {option}: "{endpoint}", shouldUseMultipart: {str(in_parts).lower()}, allowedMetaFields: ["size"],
+          }});
           uppy.on("file-added", (file) => uppy.setFileMeta(file.id, {{size: file.size}}));
           const said = ({{successful, failed}}) => ({{
             successful: (successful || []).map((file) => uppy.getFile(file.id).response.body),
             failed: (failed || []).map((file) => String(file.error)),
           }});
           const add = (size) => uppy.addFile({{name: "scan.pdf", type: "application/pdf", data: file(size)}});
-          const once = (event) => new Promise((done) => uppy.once(event, done));
+          const once = (event) => new Promise((done) => uppy.once(event, (_, about) => done(about)));
+          const reallyFetch = window.fetch, hooks = [];
+          window.fetch = async (url, options = {{}}) => {{
+            const answer = await reallyFetch(url, options);
+            for (const hook of hooks) await hook(String(url), options.method || "GET");
+            return answer;
+          }};
+          const hold = (part, milliseconds) => new Promise((held) => {{
+            let left = 1;
+            hooks.push(async (url) => {{
+              if (!url.includes(`/${{part}}?key=`) || left-- < 1) return;
+              held();
+              await sleep(milliseconds);
+            }});
+          }});
+          const gone = new Promise((done) => hooks.push(async (url, method) => {{ if (method === "DELETE") done(); }}));
         """
 
     def run(self, steps: str) -> Any:
@@ -178,17 +196,89 @@ def page(request: pytest.FixtureRequest, site: Site, chromium: Chromium, alice: 
     return Page(request.param, site, chromium, alice)
 
 
-@on("ceph")
-def test_uppy_in_parts(store: Store, site: Site, page: Page) -> None:
+@on("local", "ceph")
+def test_uppy_in_parts(store: Store | None, site: Site, page: Page) -> None:
     result = page.run(f"""
       let most = 0;
-      uppy.on("progress", (percent) => {{ most = Math.max(most, percent); }});
+      uppy.on("upload-progress", (_, {{bytesUploaded}}) => {{ most = Math.max(most, bytesUploaded); }});
       add({LARGE});
       return {{...said(await uppy.upload()), most}};
     """)
     file = File.objects.get()
     (body,) = result["successful"]
     assert (body["key"], body["location"]) == (UploadSession.objects.get().pk, f"{site.url}/f/{file.pk}")
-    assert (result["failed"], result["most"]) == ([], 100)
+    assert (result["failed"], result["most"]) == ([], LARGE)
     assert page.asked("GET", r"multipart/upl_\w+/\d+") == [200] * 3
     check_arrived(store, site, LARGE)
+
+
+@on("ceph", "azure")
+@pytest.mark.parametrize("version", [4, 5], ids=["uppy-4", "uppy-5"])
+def test_uppy_in_one_request(store: Store, site: Site, chromium: Chromium, alice: Any, version: int) -> None:
+    page = Page(version, site, chromium, alice, in_parts=False)
+    finalized = page.run(f"""
+      add({SMALL});
+      const {{successful: [{{key}}]}} = said(await uppy.upload());
+      const headers = {{"Content-Type": "application/json", "X-CSRFToken": "{CSRF}"}};
+      const answer = await fetch(`/api/v1/uploads/${{key}}/finalize`, {{method: "POST", headers, body: "{{}}"}});
+      return answer.json();
+    """)
+    assert finalized["state"] == "ready"
+    check_arrived(store, site, SMALL)
+
+
+@on("ceph")
+def test_uppy_pauses_and_goes_on_with_what_is_missing(store: Store, site: Site, page: Page) -> None:
+    result = page.run(f"""
+      const held = hold(2, 3000);
+      add({LARGE});
+      const uploaded = uppy.upload();
+      const {{PartNumber}} = await once("s3-multipart:part-uploaded");
+      await held;
+      uppy.pauseAll();
+      await sleep(300);
+      uppy.resumeAll();
+      return {{...said(await uploaded), PartNumber}};
+    """)
+    assert (len(result["successful"]), result["failed"]) == (1, [])
+    assert page.asked("GET", r"multipart/upl_\w+") == [200], "asked once which parts are there"
+    assert page.asked("GET", r"multipart/upl_\w+/2") == [200] * 2, "signed anew"
+    there = result["PartNumber"]
+    assert page.asked("GET", rf"multipart/upl_\w+/{there}") == [200], "what had gone did not go again"
+    check_arrived(store, site, LARGE)
+
+
+@on("ceph")
+def test_uppy_has_a_part_signed_anew_whose_link_has_ended(store: Store, site: Site, page: Page, settings: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"DEFAULT_TTL": 3}
+    result = page.run(f"""
+      hold(2, 4500);
+      add({LARGE});
+      const first = said(await uppy.upload());
+      return [first, said(await uppy.retryAll())];
+    """)
+    # 4 and 5 ask for another link by themselves; 6 when somebody presses the button.
+    is_told = page.version == 6
+    assert [len(step["successful"]) for step in result] == ([0, 1] if is_told else [1, 0])
+    assert [len(step["failed"]) for step in result] == ([1, 0] if is_told else [0, 0])
+    assert page.asked("GET", r"multipart/upl_\w+/2") == [200, 200]
+    assert UploadSession.objects.count() == 1
+    check_arrived(store, site, LARGE)
+
+
+@on("ceph")
+def test_uppy_gives_up(store: Store, site: Site, page: Page) -> None:
+    page.run(f"""
+      hold(3, 3000);
+      add({LARGE});
+      uppy.upload();
+      await once("s3-multipart:part-uploaded");
+      uppy.cancelAll();
+      await gone;
+      return true;
+    """)
+    assert page.asked("DELETE", r"multipart/upl_\w+") == [200]
+    session = UploadSession.objects.get()
+    assert (session.state, session.store_upload_id) == ("aborted", "")
+    assert list(storages["ceph"].objects.unfinished()) == []  # type: ignore[attr-defined]
+    assert not File.objects.exists()
