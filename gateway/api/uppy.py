@@ -147,10 +147,13 @@ def _list_or_abort(request: HttpRequest, grant: str, upload_id: str) -> HttpResp
 
 @require_POST
 def _complete(request: HttpRequest, grant: str, upload_id: str) -> HttpResponse:
-    """Finalize: what the store has is verified, and becomes a file."""
+    """Finalize: what the store has is verified, and becomes a file; large ones a little later."""
     principal, _ = _of_upload(request, grant, upload_id)
     read_json(request, UppyComplete, max_bytes=_MAX_COMPLETE_BYTES)
-    file = file_of(uploads.finalize(principal, upload_id).session)
+    finalized = uploads.finalize_later(principal, upload_id)
+    if finalized is None:
+        return answer({"location": None, "key": upload_id, "file": None})
+    file = file_of(finalized.session)
     return answer({"location": file["permalink"], "key": upload_id, "file": file["file"]})
 
 

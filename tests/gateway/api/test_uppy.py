@@ -15,6 +15,7 @@ from django.urls import include, path
 from gateway import links, uploads
 from gateway.models import File, Issuance, UploadSession
 from gateway.resources import Resource
+from gateway.uploads.later import verify_now
 from tests.gateway.api.support import by_token
 from tests.gateway.conftest import request_of
 from tests.gateway.link_stores import LocalStore, Store
@@ -245,6 +246,19 @@ def test_it_goes_into_the_field_of_the_address(alice: Any, bob: Any, settings: A
     assert Uppy(bob, f"hostapp.scan:{scan.pk}:file").create().status_code == 404
     too_large = uppy.create(PDF * 100)
     assert (too_large.status_code, too_large.reason_phrase) == (413, too_large.json()["title"])
+
+
+def test_what_a_task_verifies_has_no_location_yet(alice: Any, settings: Any) -> None:
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}
+    settings.GATEWAY = settings.GATEWAY | {"VERIFY_LATER_BYTES": 0}
+    uppy = Uppy(alice)
+    upload = uppy.begun()
+    link = uppy.sign(upload, 1).json()
+    assert Client().put(link["url"], PDF, headers=link["headers"]).status_code == 201
+    assert uppy.complete(upload).json() == {"location": None, "key": upload, "file": None}
+    assert not File.objects.exists()
+    assert verify_now(upload) == "ready"
+    assert uppy.complete(upload).json()["file"] == str(File.objects.get().pk)
 
 
 @pytest.mark.parametrize("number", [0, 3, 10_000])
