@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from gateway.doctor.ages import examine_ages
 from gateway.doctor.cors import examine_cors
 from gateway.doctor.credentials import examine_credentials
 from gateway.doctor.exposure import examine_exposure, examine_place
 from gateway.doctor.findings import Finding, fail
 from gateway.doctor.local_disk import clean_up_local, examine_disk
-from gateway.doctor.other_stores import clean_up_other
+from gateway.doctor.other_stores import clean_up_other, examine_listing
 from gateway.doctor.site import examine_site
 from gateway.doctor.trip import examine_links, examine_upload
 from gateway.doctor.visit import Visit
@@ -46,16 +47,18 @@ def _before(visit: Visit) -> Sequence[Callable[[Visit], Iterator[Finding]]]:
 def _with_probe(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
     yield examine_links
     yield examine_exposure
-    if visit.is_s3:
-        from gateway.doctor.ages import examine_ages
-
+    if not visit.is_local:
         yield examine_ages
+    if visit.is_s3:
+        from gateway.doctor.sigv2 import examine_sigv2
+
+        yield examine_sigv2
 
 
 def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
     yield examine_cors
     if visit.is_s3:
-        # Only here: a project on the local disk has no SDK.
+        # Only here and below: a project on the local disk has no SDK.
         from gateway.doctor.s3_rights import clean_up, examine_rights
         from gateway.doctor.s3_settings import examine_settings
 
@@ -63,7 +66,15 @@ def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
     elif visit.is_local:
         yield from (examine_disk, clean_up_local)
     else:
-        yield clean_up_other
+        if visit.is_gcs:
+            from gateway.doctor.gcs_settings import examine_gcs
+
+            yield examine_gcs
+        elif visit.is_azure:
+            from gateway.doctor.azure_settings import examine_azure
+
+            yield examine_azure
+        yield from (examine_listing, clean_up_other)
 
 
 def _guarded(visit: Visit, part: Callable[[Visit], Iterator[Finding]]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ Must not judge what browsers do with an answer: only what the store says of an o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gateway.doctor import documents
 from gateway.doctor.findings import Finding, fail, note, ok
@@ -24,7 +25,11 @@ def examine_cors(visit: Visit) -> Iterator[Finding]:
         return
     link = visit.upload()
     headers = sorted(name.lower() for name in link.headers if name.lower() not in ("content-length", "host"))
-    document = documents.cors(visit.origins, _METHODS, _HEADERS) if visit.is_s3 else None
+    document: Any = None
+    if visit.is_s3:
+        document = documents.cors(visit.origins, _METHODS, _HEADERS)
+    elif visit.is_gcs:
+        document = documents.google_cors(visit.origins, _METHODS, [*headers, "range"])
     if not visit.origins:
         yield note(visit.alias, "cors", "no origin is known", "Name the pages that upload: --origin https://host.")
     for origin in visit.origins:

@@ -1,6 +1,6 @@
-"""The documents that mend a bucket of S3, ready to be put there.
+"""The documents that mend a bucket of S3 or Cloud Storage, ready to be put there.
 
-Must say what ``terraform/modules/aws-s3`` says: a test compares the two.
+Must say what the Terraform modules say: a test compares the two.
 """
 
 from __future__ import annotations
@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-__all__ = ["bucket_policy", "cors", "encryption", "lifecycle", "public_access_block", "signer_policy", "versioning"]
+__all__ = [
+    "bucket_policy",
+    "cors",
+    "encryption",
+    "google_cors",
+    "google_lifecycle",
+    "lifecycle",
+    "public_access_block",
+    "signer_policy",
+    "versioning",
+]
 
 Document = dict[str, Any]
 
@@ -118,6 +128,30 @@ def lifecycle() -> Document:
                 "Expiration": {"Days": 1},
                 "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
             },
+        ]
+    }
+
+
+def google_cors(origins: Sequence[str], methods: Sequence[str], headers: Sequence[str]) -> list[Document]:
+    """Return what ``gcloud storage buckets update --cors-file`` reads; headers are both allowed and shown."""
+    shown = {"Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "x-goog-generation"}
+    return [
+        {
+            "origin": list(origins),
+            "method": list(methods),
+            "responseHeader": sorted({*headers, *shown}),
+            "maxAgeSeconds": 3600,
+        }
+    ]
+
+
+def google_lifecycle() -> Document:
+    """Return what ``gcloud storage buckets update --lifecycle-file`` reads."""
+    return {
+        "rule": [
+            {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 1}},
+            {"action": {"type": "Delete"}, "condition": {"daysSinceNoncurrentTime": 30, "isLive": False}},
+            {"action": {"type": "Delete"}, "condition": {"age": 1, "matchesPrefix": ["uploads/gateway-probe"]}},
         ]
     }
 

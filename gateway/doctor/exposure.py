@@ -21,7 +21,7 @@ MOST_SKEW_SECONDS = 60
 def examine_exposure(visit: Visit) -> Iterator[Finding]:
     for check, what, url in (
         ("anonymous.read", "an anonymous download", visit.address),
-        ("anonymous.list", "an anonymous listing", visit.provider.base_url),
+        ("anonymous.list", "an anonymous listing", visit.listing_url),
     ):
         answer = visit.fetch("GET", url)
         if answer.is_success:

@@ -1,6 +1,6 @@
-"""Stores that are no S3: whether the identity that signs deletes, and the probe taken away.
+"""Stores that are no S3: whether the identity that signs lists or deletes, and the probe taken away.
 
-Must not list: neither identity is known to be able to.
+Must not touch any object but the probe.
 """
 
 from __future__ import annotations
@@ -11,7 +11,20 @@ from typing import Any
 from gateway.doctor.findings import Finding, fail, note, ok
 from gateway.doctor.visit import Visit
 
-__all__ = ["clean_up_other"]
+__all__ = ["clean_up_other", "examine_listing"]
+
+_TWO_IDENTITIES = "Give the service an identity that reads and creates, and the sweeper another one: terraform/modules."
+
+
+def examine_listing(visit: Visit) -> Iterator[Finding]:
+    """List as the identity that signs, which should not be able to."""
+    try:
+        next(iter(visit.storage.objects.objects()), None)
+    except Exception:
+        # Each SDK has its own word for no.
+        yield ok(visit.alias, "signer.list", "the identity that signs cannot list the bucket")
+    else:
+        yield fail(visit.alias, "signer.list", "the identity that signs can list the bucket", _TWO_IDENTITIES)
 
 
 def clean_up_other(visit: Visit) -> Iterator[Finding]:
@@ -23,7 +36,7 @@ def clean_up_other(visit: Visit) -> Iterator[Finding]:
             visit.alias,
             "signer.delete",
             "the identity that signs can delete objects",
-            "Give the service an identity that reads and creates, and the sweeper another one: terraform/modules.",
+            _TWO_IDENTITIES,
         )
     else:
         yield ok(visit.alias, "signer.delete", "the identity that signs cannot delete objects")

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 from gateway import links
 from gateway.conf import conf
 from gateway.doctor.transport import Fetch, in_process, over_network
+from providers.azure import AzureProvider
+from providers.gcs import GCSProvider
 from providers.local import LocalProvider
 from providers.s3 import S3Provider
 from providers.types import Checksum, Download, SignedURL, Upload
@@ -61,6 +63,14 @@ class Visit:
         return isinstance(self.uploads, S3Provider)
 
     @property
+    def is_gcs(self) -> bool:
+        return isinstance(self.uploads, GCSProvider)
+
+    @property
+    def is_azure(self) -> bool:
+        return isinstance(self.uploads, AzureProvider)
+
+    @property
     def is_local(self) -> bool:
         return isinstance(self.provider, LocalProvider)
 
@@ -99,6 +109,13 @@ class Visit:
         return self.download().url.partition("?")[0]
 
     @property
+    def listing_url(self) -> str:
+        """Where the store lists what is there, without a signature."""
+        base: str = self.provider.base_url
+        # https://learn.microsoft.com/rest/api/storageservices/list-blobs
+        return f"{base.rstrip('/')}?restype=container&comp=list" if self.is_azure else base
+
+    @property
     def client(self) -> Any:
         """boto3's client with the credentials that the service has."""
         return self.storage.connection.meta.client
@@ -106,7 +123,12 @@ class Visit:
     @property
     def looking(self) -> Any:
         """boto3's client of whoever may read the configuration of the bucket."""
-        return (self.auditor or self.storage).connection.meta.client
+        return self.reader.connection.meta.client
+
+    @property
+    def reader(self) -> Any:
+        """The storage of whoever may read the configuration."""
+        return self.auditor or self.storage
 
     @property
     def bucket(self) -> str:

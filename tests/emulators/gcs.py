@@ -29,7 +29,8 @@ from tests.verifiers.goog4 import HMACIdentity, Identity, Refused, RSAIdentity, 
 
 PACKAGE = "gcp-storage-emulator"
 TIMEOUT_SECONDS = 20
-EVERYTHING = frozenset({"create", "get", "delete", "list"})
+# Of objects; the last three of the bucket: its configuration read and changed, its IAM policy read.
+EVERYTHING = frozenset({"create", "get", "delete", "list", "bucket", "update", "policy"})
 # https://cloud.google.com/storage/docs/xml-api/reference-status
 _STATUSES = {
     "expired": (400, "ExpiredToken"),
@@ -158,6 +159,8 @@ class CloudStorage(Emulator):
             return self._token(body)
         if path.startswith(("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/")):
             return self._json(method, target, headers, body)
+        if method == "OPTIONS":
+            return self._preflight(path.split("/")[1], headers)
         try:
             if len(headers) != len(sent):
                 raise Refused("duplicate")
@@ -168,6 +171,19 @@ class CloudStorage(Emulator):
         except Refusal as refusal:
             self.refusals.append(str(refusal))
             return refusal.reply
+
+    def _preflight(self, bucket: str, headers: Mapping[str, str]) -> Reply:
+        """Answer by the bucket's rules; where none fits, with nothing: https://cloud.google.com/storage/docs/cors."""
+        about = json.loads(self._ask("GET", f"/storage/v1/b/{bucket}", b"", {}).body or b"{}")
+        origin, method = headers.get("origin", ""), headers.get("access-control-request-method", "")
+        asked = {name.strip().lower() for name in headers.get("access-control-request-headers", "").split(",")} - {""}
+        for rule in about.get("cors") or []:
+            shown = rule.get("responseHeader", [])
+            fits = {origin, "*"} & set(rule["origin"]) and method in rule["method"]
+            if fits and asked <= {name.lower() for name in shown}:
+                allowed = {"Origin": origin, "Methods": ",".join(rule["method"]), "Headers": ",".join(shown)}
+                return Reply(200, b"", {f"Access-Control-Allow-{name}": value for name, value in allowed.items()})
+        return Reply(200)
 
     def _signed(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply:
         if method == "POST":
@@ -275,6 +291,8 @@ def _permission(method: str, path: str) -> str:
         return "create"
     if method == "DELETE":
         return "delete"
+    if "/o" not in path.partition("/b/")[2]:
+        return "policy" if path.endswith("/iam") else "bucket" if method == "GET" else "update"
     return "list" if path.rstrip("/").endswith("/o") else "get"
 
 
@@ -333,7 +351,7 @@ def _handler(store: CloudStorage) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return content
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any  # noqa: N815  of the base class
+        do_GET = do_HEAD = do_OPTIONS = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any  # noqa: N815  of the base class
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
             """Say nothing: a line would hold the whole link."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,10 +33,13 @@ class StrictProxy:
         overwrites: lets uploads through that are only for a new name.
         skew: how far the store's clock is ahead.
         region: what the store says that the bucket's region is.
+        shown: headers of every answer that is a success.
+        forbidden: by method and target, what the identity whose token comes with a call may not.
     """
 
-    def __init__(self, upstream_url: str, directory: Path) -> None:
+    def __init__(self, upstream_url: str, directory: Path, *, ca_file: Path | None = None) -> None:
         self.upstream = urlsplit(upstream_url).netloc
+        self.upstream_tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
         self.certificate_path = certificate(directory)
         self.reset()
 
@@ -47,6 +51,8 @@ class StrictProxy:
         self._written: set[str] = set()
         self.skew = timedelta(0)
         self.region: str | None = None
+        self.shown: dict[str, str] = {}
+        self.forbidden: Callable[[str, str], bool] | None = None
 
     def __enter__(self) -> Self:
         proxy = self
@@ -81,6 +87,13 @@ class StrictProxy:
             signed_at = datetime.strptime(parameters["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
             if datetime.now(UTC) - signed_at > self.max_age:
                 return "TooOld"
+        if self.max_age is not None and "se" in parameters:
+            # As an account's SAS policy that blocks: a link that does not say when it begins is too long.
+            if "st" not in parameters:
+                return "NoStart"
+            begin, end = (datetime.fromisoformat(parameters[name][0]) for name in ("st", "se"))
+            if end - begin > self.max_age + timedelta(seconds=60):
+                return "TooLong"
         return ""
 
     def is_taken(self, method: str, path: str, condition: str | None) -> bool:
@@ -112,10 +125,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(403, [], f"<Error><Code>{reason}</Code></Error>".encode())
             return
         path = urlsplit(self.path).path
+        forbidden = self.owner.forbidden if "Authorization" in self.headers else None
+        if forbidden is not None and forbidden(self.command, self.path):
+            self._answer(403, [("x-ms-error-code", "AuthorizationPermissionMismatch")], b"")
+            return
         if self.owner.is_taken(self.command, path, self.headers.get("If-None-Match")):
             self._answer(412, [], b"<Error><Code>PreconditionFailed</Code></Error>")
             return
         connection = http.client.HTTPConnection(self.owner.upstream, timeout=20)
+        if self.owner.upstream_tls:
+            connection = http.client.HTTPSConnection(self.owner.upstream, timeout=20, context=self.owner.upstream_tls)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -136,6 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.send_header("Content-Length", str(len(body)))
         self.send_header("Date", format_datetime(datetime.now(UTC) + self.owner.skew, usegmt=True))
+        for name, value in self.owner.shown.items() if status < 300 else ():
+            self.send_header(name, value)
         if self.owner.region:
             self.send_header("x-amz-bucket-region", self.owner.region)
         self.end_headers()
@@ -143,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     # The base class asks for these names.
-    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_POST = do_PUT = _forward  # noqa: N815
+    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = _forward  # noqa: N815
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing: a link in a log is a link."""
