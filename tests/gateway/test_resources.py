@@ -95,6 +95,7 @@ NOTHING = {
     "minus zero": "hostapp.document:-0:file",
     "space": "hostapp.document: 1:file",
     "underscore": "hostapp.document:1_0:file",
+    "percent-encoded digit": "hostapp.document:%31:file",
     "full-width digit": "hostapp.document:１:file",
     "arabic digit": "hostapp.document:١:file",
     "decimal": "hostapp.document:1.0:file",

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from gateway.audit import stored
 from gateway.conf import conf
+from gateway.management.lookup import text_of
 from gateway.models import Issuance
 
 # A link lives for a week at most, and gateway_revoke has to find all that live.
@@ -56,6 +57,7 @@ class Command(BaseCommand):
         if until is not None:
             rows = rows.filter(at__lt=stored(until))
         if principal is not None:
+            text_of(principal)
             rows = rows.filter(principal=principal)
         for row in rows.order_by("at", "pk").values().iterator(chunk_size=_CHUNK):
             self.stdout.write(json.dumps({name: _plain(value) for name, value in row.items()}))

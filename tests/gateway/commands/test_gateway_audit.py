@@ -92,6 +92,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "negative": (["prune", "--days", "-1"], "days"),
     "no-instant": (["export", "--since", "yesterday"], "no instant with a time zone"),
     "no-time-zone": (["export", "--until", "2026-01-01T00:00:00"], "no instant with a time zone"),
+    "principal-that-is-no-text": (["export", "--principal", "\udcff"], "is no text"),
     "nothing": ([], "required"),
 }
 
