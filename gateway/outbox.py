@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.apps import apps
+from django.core.files.storage import storages
 from django.db import models, router, transaction
 from django.utils import timezone
 
 from gateway.conf import conf
 from gateway.models import STAGING_PREFIX, File, FileState, ObjectDeletion, UploadSession, UploadState
-from gateway.resources import alias_of, private_storage
+from gateway.resources import alias_of, built, private_storage
 
 __all__ = ["Swept", "enqueue", "file_fields", "named", "sweep", "sweep_entry"]
 
@@ -83,7 +84,7 @@ def sweep_entry(entry: ObjectDeletion, *, execute: bool) -> Swept:
     if not execute:
         return Swept(entry, "due")
     try:
-        private_storage(entry.storage_alias).delete(entry.key)
+        _storage_of(entry.storage_alias).delete(entry.key)
     except Exception as error:
         # Whatever the store says, the entry is not lost: the next run tries again.
         entry.attempts += 1
@@ -93,6 +94,11 @@ def sweep_entry(entry: ObjectDeletion, *, execute: bool) -> Swept:
         return Swept(entry, "failed", f"{entry.last_error}: {error}")
     _finish(entry)
     return Swept(entry, "deleted")
+
+
+def _storage_of(alias: str) -> Any:
+    # What was renamed or moved away from a public storage is noted, too.
+    return built(alias) if alias in storages.backends else private_storage(alias)
 
 
 def _finish(entry: ObjectDeletion) -> None:

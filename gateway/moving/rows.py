@@ -29,7 +29,7 @@ class NotAllCopied(Exception):
     """Files of the service are in the source whose objects are not copied; nothing was switched."""
 
 
-def fields_meaning(source: Side, names: Collection[str]) -> dict[str, int]:
+def fields_meaning(source: Place, names: Collection[str]) -> dict[str, int]:
     """Return the fields whose rows mean some of these objects, and how many, under whatever alias.
 
     A storage that cannot be built, or does not say where its objects are, may be the same place and is asked, too.
@@ -42,7 +42,7 @@ def fields_meaning(source: Side, names: Collection[str]) -> dict[str, int]:
     return found
 
 
-def rows_meaning(source: Side, names: Collection[str]) -> dict[str, int]:
+def rows_meaning(source: Place, names: Collection[str]) -> dict[str, int]:
     """Return whether the service's own files and open uploads mean some of these objects, and how many."""
     found = {}
     for rows in (_rows(File).filter(state=FileState.READY), _rows(UploadSession).filter(state__in=UploadState.open())):
@@ -109,12 +109,12 @@ def _noted(side: Side, names: Collection[str]) -> Iterator[str]:
     yield from noted.values_list("key", flat=True)
 
 
-def _count(rows: models.QuerySet[Any], column: str, source: Side, names: Collection[str], place: Place | None) -> int:
+def _count(rows: models.QuerySet[Any], column: str, source: Place, names: Collection[str], place: Place | None) -> int:
     if place is None:
         asked: Collection[str] = names
-    elif place.overlaps(source.place):
+    elif place.overlaps(source):
         # The same object may be called otherwise, where the two begin their names at another directory.
-        keys = [f"{source.place.start}{name}" for name in names]
+        keys = [f"{source.start}{name}" for name in names]
         asked = [key.removeprefix(place.start) for key in keys if key.startswith(place.start)]
     else:
         return 0

@@ -80,7 +80,7 @@ class Command(BaseCommand):
 
     def _delete(self, here: Side, there: Side, plan: Plan, workers: int) -> Counter[str]:
         names = [*plan.done, *plan.gone]
-        if namers := fields_meaning(here, names) | rows_meaning(here, names):
+        if namers := fields_meaning(here.place, names) | rows_meaning(here.place, names):
             raise CommandError(
                 f"nothing was deleted: {_listed(namers)} still mean objects of {here.alias!r}. Make the change of"
                 " settings above, restart what runs with the old ones, and run it again"
@@ -109,7 +109,7 @@ class Command(BaseCommand):
             f" {len(plan.left)} left, {files_of(here, prefix).count()} files to switch."
             " Nothing was changed; --execute does it."
         )
-        if namers := fields_meaning(here, [*plan.done, *plan.gone, *plan.to_copy]):
+        if namers := fields_meaning(here.place, [*plan.done, *plan.gone, *plan.to_copy]):
             refused = "; --delete-source would be refused" if delete_source else ""
             self.stdout.write(f"{_listed(namers)} mean objects of {here.alias!r} now{refused}.")
 
@@ -122,7 +122,7 @@ class Command(BaseCommand):
         for setting, policies in (("PATH", conf().path_policies), ("STORAGE", conf().storage_policies)):
             if old in policies and new not in policies:
                 lines.append(f'GATEWAY["{setting}_POLICIES"]["{new}"] = what "{old}" has there')
-        for label in fields_meaning(here, names):
+        for label in fields_meaning(here.place, names):
             lines.append(f'{label}: storage=StorageByAlias("{new}"), or STORAGES["{new}"]\'s entry for its alias')
         if grants := Grant.objects.filter(storage_alias=old).count():
             lines.append(f"{grants} grants name {old!r}: grant again for {new!r}")
