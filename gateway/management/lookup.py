@@ -14,10 +14,20 @@ from django.db import router
 from gateway.errors import InvalidReference
 from gateway.resources import Resource, parse_reference, resolved, rows_of
 
-__all__ = ["object_of", "resource_of", "user_of"]
+__all__ = ["object_of", "resource_of", "text_of", "user_of"]
+
+
+def text_of(argument: str) -> str:
+    """Return an argument as it is, where it is text: bytes that are no UTF-8 arrive as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise CommandError(f"{argument!a} is no text; only UTF-8") from None
+    return argument
 
 
 def user_of(username: str) -> Any:
+    text_of(username)
     model = get_user_model()
     manager: Any = model._default_manager
     try:

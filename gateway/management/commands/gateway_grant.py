@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gateway.management.lookup import object_of, user_of
+from gateway.management.lookup import object_of, text_of, user_of
 from gateway.models import ApiToken, Grant
 from gateway.principals import SYSTEM, acting_as
 from gateway.revocation import end_grant
@@ -56,6 +56,8 @@ class Command(BaseCommand):
                 self._end(options["id"])
 
     def _add(self, options: dict[str, Any]) -> None:
+        for name in ("object", "group", "reason"):
+            text_of(options[name] or "")
         alias, _, key = (options["object"] or object_of(options["file"])).partition(":")
         if alias not in storages.backends:
             raise CommandError(f"STORAGES has no alias {alias!a}; {', '.join(sorted(storages.backends))}")

@@ -12,7 +12,6 @@ from functools import partial
 from math import ceil
 from typing import Any, NoReturn
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, router, transaction
 
@@ -20,6 +19,7 @@ from gateway import links
 from gateway.conf import conf
 from gateway.errors import AccessDenied, InvalidReference, InvalidRequest, Unavailable
 from gateway.links import IssuedURL
+from gateway.management.lookup import user_of
 from gateway.models import Issuance
 from gateway.principals import acting_as, ambient_lease
 from gateway.resources import Resource, parse_reference
@@ -45,7 +45,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, username: str, reference: str, **options: Any) -> None:
         if ambient_lease() is not None:
             raise CommandError("a request commits its audit when it ends; in one, use gateway.links.issue()")
-        user = _user(username)
+        user = user_of(username)
         try:
             resource = parse_reference(reference)
         except InvalidReference as error:
@@ -106,15 +106,6 @@ def _issue(user: Any, resource: Resource, operation: Any, ttl: timedelta | None)
         raise CommandError(str(error)) from error
     except DatabaseError as error:
         raise CommandError(f"the record could not be committed: {type(error).__name__}") from error
-
-
-def _user(username: str) -> Any:
-    model = get_user_model()
-    manager: Any = model._default_manager
-    try:
-        return manager.db_manager(router.db_for_write(model)).get_by_natural_key(username)
-    except model.DoesNotExist:
-        raise CommandError(f"there is no user {username!a}") from None
 
 
 def _seconds(text: str) -> timedelta:

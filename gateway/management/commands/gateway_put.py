@@ -10,10 +10,10 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.errors import GatewayError
+from gateway.management.lookup import user_of
 from gateway.principals import acting_as
 
 MOST_PARALLEL = 32
@@ -37,12 +37,11 @@ class Command(BaseCommand):
             raise CommandError(f"{error.name} is missing; install presign-gateway[put]") from error
         if target and len(file) > 1:
             raise CommandError(f"{len(file)} files for one field; 1")
-        users = get_user_model()
-        user = users._default_manager.filter(**{users.USERNAME_FIELD: username}).first()
-        if user is None:
-            raise CommandError(f"there is no user {username!a}")
+        user = user_of(username)
         for path in file:
             try:
+                if path.exists() and not path.is_file():
+                    raise CommandError(f"{str(path)!a} is a directory or a device; a file")
                 size_bytes = path.stat().st_size
                 with (
                     acting_as(user) as principal,

@@ -12,7 +12,7 @@ from django.core.files.storage import storages
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.errors import GatewayError
-from gateway.management.lookup import object_of, user_of
+from gateway.management.lookup import object_of, text_of, user_of
 from gateway.principals import SYSTEM, acting_as
 from gateway.revocation import Revoked, revoke
 
@@ -39,6 +39,8 @@ class Command(BaseCommand):
             one.add_argument("--reason", default="", help="For the audit.")
 
     def handle(self, *args: Any, scope: str, reason: str, target: str = "", **options: Any) -> None:
+        text_of(reason)
+        text_of(target)
         match scope:
             case "file":
                 scope, target = "object", object_of(target)

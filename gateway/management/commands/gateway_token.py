@@ -7,10 +7,10 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from gateway.management.lookup import text_of, user_of
 from gateway.models import ApiToken
 
 SCOPES = ("Download", "Upload", "Update", "Delete", "Share")
@@ -47,7 +47,8 @@ class Command(BaseCommand):
                 self._revoke(options["id"])
 
     def _create(self, *, username: str, name: str, scopes: list[str], days: int) -> None:
-        user = _user(username)
+        user = user_of(username)
+        text_of(name)
         if not user.is_active:
             raise CommandError(f"user {username!r} is not active; its tokens would be refused")
         expires_at = timezone.now() + timedelta(days=days)
@@ -59,7 +60,7 @@ class Command(BaseCommand):
     def _list(self, username: str | None) -> None:
         tokens = ApiToken.objects.select_related("user").order_by("created_at", "pk")
         if username is not None:
-            tokens = tokens.filter(user=_user(username))
+            tokens = tokens.filter(user=user_of(username))
         for token in tokens:
             used = f"{token.last_used_at:%Y-%m-%d %H:%M}" if token.last_used_at else "never"
             state = "expired" if token.expires_at <= timezone.now() else "until"
@@ -77,14 +78,6 @@ class Command(BaseCommand):
 
 def _only(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: options[name] for name in names}
-
-
-def _user(username: str) -> Any:
-    model = get_user_model()
-    try:
-        return model._default_manager.get_by_natural_key(username)
-    except model.DoesNotExist:
-        raise CommandError(f"there is no user {username!r}") from None
 
 
 def _scopes(text: str) -> list[str]:

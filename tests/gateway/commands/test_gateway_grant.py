@@ -62,6 +62,10 @@ AT = ["--object", "private:a"]
 REFUSED: dict[str, tuple[list[str], str]] = {
     "no-such-user": (["add", "--user", "nobody", *AT], "there is no user 'nobody'"),
     "no-such-group": (["add", "--group", "x", *AT], "there is no group x"),
+    "user-that-is-no-text": (["add", "--user", "\udcff", *AT], "is no text"),
+    "group-that-is-no-text": (["add", "--group", "\udcff", *AT], "is no text"),
+    "reason-that-is-no-text": (["add", *TO, *AT, "--reason", "\udcff"], "is no text"),
+    "key-that-is-no-text": (["add", *TO, "--object", "private:\udcff"], "is no text"),
     "no-such-token": (["add", "--token", str(uuid.UUID(int=1)), *AT], "there is no api token"),
     "to-two": (["add", *TO, "--group", "x", *AT], "not allowed with"),
     "to-none": (["add", *AT], "required"),

@@ -143,6 +143,7 @@ class TestRefused:
 
 WRONG = {
     "unknown user": (["nobody", "{file}"], "there is no user 'nobody'"),
+    "user that is no text": (["\udcff", "{file}"], r"'\\udcff' is no text; only UTF-8"),
     "malformed reference": (["alice", "report.pdf"], "'report.pdf' is no reference"),
     "reference with a line end": (["alice", "a\nb"], r"'a\\nb' is no reference"),
     "ttl over the limit": (["alice", "{file}", "--ttl", "901"], "ttl is 901 s; at most 900 s"),

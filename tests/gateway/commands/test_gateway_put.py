@@ -143,6 +143,13 @@ def test_a_file_that_is_not_there_is_said(alice: Any, tmp_path: Path) -> None:
         put("alice", tmp_path / "none.pdf")
 
 
+@pytest.mark.parametrize("place", ["/dev/zero", "/"], ids=["device without an end", "directory"])
+def test_what_is_no_file_is_not_read(alice: Any, place: str) -> None:
+    with pytest.raises(CommandError, match="a directory or a device; a file"):
+        put("alice", Path(place))
+    assert not UploadSession.objects.exists()
+
+
 def test_a_server_that_is_down_is_said_and_no_link_is_shown(alice: Any, tmp_path: Path, settings: Any) -> None:
     settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": "http://127.0.0.1:1"}
     with pytest.raises(CommandError) as raised:

@@ -65,6 +65,9 @@ def test_it_says_what_ended_and_what_lives_on(alice: Any, settings: Any) -> None
 
 REFUSED: dict[str, tuple[list[str], str]] = {
     "no-such-user": (["user", "nobody"], "there is no user 'nobody'"),
+    "user-that-is-no-text": (["user", "\udcff"], "is no text"),
+    "tenant-that-is-no-text": (["tenant", "\udcff"], "is no text"),
+    "reason-that-is-no-text": (["everything", "--reason=\udcff"], "is no text"),
     "no-reference": (["file", "x"], "'x' is no reference"),
     "no-such-file": (["file", "11111111-1111-4111-8111-111111111111"], "name its object as alias:key"),
     "no-such-model": (["file", "a.b:1:c"], "names no private field"),

@@ -59,6 +59,8 @@ class TestCreate:
     REFUSED: dict[str, list[str]] = {
         "no user": ["create", "--name", "a"],
         "unknown user": ["create", "nobody", "--name", "a"],
+        "user that is no text": ["create", "\udcff", "--name", "a"],
+        "name that is no text": ["create", "alice", "--name", "\udcff"],
         "no name": ["create", "alice"],
         "empty name": ["create", "alice", "--name", ""],
         "long name": ["create", "alice", "--name", "a" * 101],
