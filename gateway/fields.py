@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -230,10 +230,37 @@ class PrivateFieldFile(FieldFile):
 class PrivateImageFieldFile(PrivateFieldFile, ImageFieldFile):
     """The value of an image field on a private storage."""
 
+    def save(self, name: str, content: Any, save: bool = True) -> None:
+        convert = getattr(self.field, "convert", None)
+        if convert is None:
+            super().save(name, content, save)
+            return
+        from gateway.pictures import FORMATS, encoded, opened
+
+        directory, slash, filename = name.rpartition("/")
+        stem = f"{directory}{slash}{filename.rpartition('.')[0] or filename}"
+        with opened(content) as picture:
+            sizes = {size: encoded(picture, convert, size) for size in self.field.sizes.values()}
+            whole = encoded(picture, convert)
+        super().save(f"{stem}{FORMATS[convert]}", whole, save=False)
+        for rendition, size in self.field.renditions.items():
+            getattr(self.instance, rendition).save(f"{stem}{FORMATS[convert]}", sizes[size], save=False)
+        if save:
+            self.instance.save()
+
     def delete(self, save: bool = True) -> None:
         if hasattr(self, "_dimensions_cache"):
             del self._dimensions_cache
+        if self:
+            for rendition in getattr(self.field, "renditions", ()):
+                getattr(self.instance, rendition).delete(save=False)
         super().delete(save)
+
+    def attach(self, key: str, *, from_: models.Model) -> None:
+        super().attach(key, from_=from_)
+        # They show what was here before.
+        for rendition in getattr(self.field, "renditions", ()):
+            setattr(self.instance, rendition, None)
 
 
 @dataclass(slots=True, eq=False)
@@ -473,10 +500,87 @@ class PrivateFileField(models.FileField):
 
 
 class PrivateImageField(PrivateFileField, models.ImageField):
-    """An image field that holds only names that its storage made; as :class:`PrivateFileField`."""
+    """An image field that holds only names that its storage made; as :class:`PrivateFileField`.
+
+    Args:
+        convert: ``jpeg``, ``png`` or ``webp``: what is saved is made anew in this format by Pillow, upright and
+            without metadata. Uploads straight to the store are refused, since they would come as they are.
+        sizes: ``{"small": (200, 200)}``: the field ``NAME_small`` is added to the model and holds the picture of at
+            most so many pixels, on the same storage and under the policy of this field. Needs ``convert``.
+
+    Raises:
+        ValueError: one of both is none of these.
+    """
 
     attr_class: Any = PrivateImageFieldFile
     descriptor_class: Any = PrivateImageDescriptor
+    # The field that this one holds a smaller picture of, and whose policy decides.
+    rendition_of = ""
+
+    def __init__(
+        self, *args: Any, convert: str | None = None, sizes: Mapping[str, tuple[int, int]] | None = None, **kwargs: Any
+    ) -> None:
+        if convert not in (None, "jpeg", "png", "webp"):
+            raise ValueError(f"convert is {convert!r}; jpeg, png or webp")
+        if sizes and convert is None:
+            raise ValueError("sizes needs convert, the format that they are made in")
+        for name, size in (sizes or {}).items():
+            if not name.isidentifier() or [type(side) is int and side > 0 for side in size] != [True, True]:
+                raise ValueError(f"sizes holds {name!r}: {size!r}; a name, and two numbers of pixels from 1")
+        self.convert = convert
+        self.sizes = dict(sizes or {})
+        super().__init__(*args, **kwargs)
+
+    @property
+    def renditions(self) -> dict[str, tuple[int, int]]:
+        """The fields of the smaller pictures, with their sizes."""
+        return {f"{self.name}_{size}": pixels for size, pixels in self.sizes.items()}
+
+    @cached_property
+    def validators(self) -> list[Any]:
+        return super().validators if self.convert is None else [*super().validators, self.check_picture]
+
+    def check_picture(self, file: Any) -> None:
+        """Hold a file that is to be saved to what can be converted.
+
+        Raises:
+            ValidationError: it is no picture, or larger than Pillow unpacks.
+        """
+        if not getattr(file, "_committed", False):
+            from gateway.pictures import check_picture
+
+            check_picture(file)
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, **kwargs: Any) -> None:  # type: ignore[override]
+        super().contribute_to_class(cls, name, **kwargs)
+        if cls._meta.abstract:
+            return
+        # Migrations know them as fields of their own: neither option is deconstructed.
+        for rendition in self.renditions:
+            field = PrivateImageField(
+                upload_to=self.upload_to, storage=None if self._storage_is_default else self.storage,
+                policy=self.policy, delete_objects=self.delete_objects, max_length=self.max_length,
+                blank=True, editable=False,
+            )  # fmt: skip
+            field.rendition_of = name
+            cls.add_to_class(rendition, field)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        if not getattr(model_instance, self.attname):
+            for rendition in self.renditions:
+                setattr(model_instance, rendition, None)
+        return super().pre_save(model_instance, add)
+
+    def _after_save(
+        self, instance: models.Model, raw: bool = False, using: str | None = None,
+        update_fields: frozenset[str] | None = None, **options: Any,
+    ) -> None:  # fmt: skip
+        super()._after_save(instance, raw=raw, using=using, update_fields=update_fields, **options)
+        if raw or update_fields is None or self.name not in update_fields:
+            return
+        # Who saves this column alone has made new ones of the others, too.
+        if missing := [name for name in self.renditions if name not in update_fields]:
+            instance.save(using=using, update_fields=missing)
 
 
 def tell_permalink(function: Any) -> None:

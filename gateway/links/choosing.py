@@ -5,6 +5,7 @@ Must not ask the policy.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from gateway.conf import conf, resolve
@@ -31,10 +32,8 @@ def choose(resource: Resource) -> Any:
     if resource.model is None:
         by_path = settings.upload_policy if resource.is_new else settings.path_policies.get(resource.storage_alias)
         return resolve(by_path)
-    own = None
-    if resource.field:
-        own = getattr(resource.model._meta.get_field(resource.field), "policy", None)
-    for label in (resource.label, resource.model._meta.label):
+    own = _own_policy(resource)
+    for label in _labels(resource):
         own = own if own is not None else settings.policies.get(label)
     if own is None and resource.model is File:
         own = FILE_POLICY
@@ -48,7 +47,26 @@ def may_be_named(resource: Resource) -> bool:
     if resource.model is File:
         return True
     assert resource.model is not None
-    field_ = resource.model._meta.get_field(resource.field)
-    return getattr(field_, "policy", None) is not None or any(
-        label in conf().policies for label in (resource.label, resource.model._meta.label)
-    )
+    return _own_policy(resource) is not None or any(label in conf().policies for label in _labels(resource))
+
+
+def _own_policy(resource: Resource) -> Any:
+    field = _deciding_field(resource)
+    return None if field is None else getattr(field, "policy", None)
+
+
+def _labels(resource: Resource) -> Iterator[str]:
+    """Yield what ``POLICIES`` may name a resource by, the nearest first."""
+    assert resource.model is not None
+    field = _deciding_field(resource)
+    yield resource.model._meta.label if field is None else f"{resource.model._meta.label}.{field.attname}"
+    yield resource.model._meta.label
+
+
+def _deciding_field(resource: Resource) -> Any:
+    """Return the field whose policy decides: of a smaller picture the one that it was made of."""
+    if not resource.field or resource.model is None:
+        return None
+    field: Any = resource.model._meta.get_field(resource.field)
+    original = getattr(field, "rendition_of", "")
+    return resource.model._meta.get_field(original) if original else field

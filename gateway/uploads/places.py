@@ -62,6 +62,8 @@ class Place:
         Raises:
             TypeNotAllowed, BodyTooLarge: it does not take this one.
         """
+        if getattr(self.field, "convert", None) or getattr(self.field, "rendition_of", ""):
+            raise TypeNotAllowed("what this field holds is made by the server; nothing is uploaded past it")
         content_types = getattr(self.field, "content_types", None)
         if content_types is not None and content_type.partition(";")[0] not in content_types:
             raise TypeNotAllowed(f"content_type is {content_type!r}; one of {', '.join(sorted(content_types))}")

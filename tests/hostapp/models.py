@@ -60,6 +60,16 @@ class Photo(models.Model):
     height = models.IntegerField(null=True, editable=False)
 
 
+class Portrait(models.Model):
+    """Pictures that are made anew, and smaller ones."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    image = PrivateImageField(
+        policy=Owner("owner"), delete_objects=True, blank=True, convert="webp",
+        sizes={"small": (20, 20), "large": (400, 400)},
+    )  # fmt: skip
+
+
 class Invoice(models.Model):
     """A field of the host's own kind, made private by its storage alone; model permissions decide."""
 

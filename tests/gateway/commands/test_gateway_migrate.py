@@ -15,7 +15,8 @@ from django.core.management import CommandError, call_command
 
 from gateway import outbox
 from gateway.models import File, Grant, ObjectCopy, ObjectDeletion, UploadSession
-from gateway.moving.sides import Side, source_of
+from gateway.moving import copying
+from gateway.moving.sides import Side, source_of, target_of
 from gateway.policies import Authenticated
 from tests.gateway.conftest import new_file
 from tests.gateway.link_stores import Store
@@ -186,6 +187,15 @@ def test_a_copy_that_is_gone_keeps_its_source() -> None:
     storages["new"].delete("a.txt")
     assert "kept, since the copy is gone" in refused("old", "new", "--execute", "--delete-source")
     assert contents("old") == {"a.txt": b"x"}
+
+
+def test_a_source_that_changes_at_the_last_moment_is_kept() -> None:
+    put("media", "a.txt", b"first")
+    source, target = source_of("media"), target_of("new")
+    copied = copying.copy(source, target, "a.txt")
+    Path(storages["media"].path("a.txt")).write_bytes(b"second")
+    assert copying.delete(source, target, copied).detail == "kept, since it is another one than was copied"
+    assert contents("media") == {"a.txt": b"second"}
 
 
 def test_names_that_no_private_storage_would_open_are_refused_by_name(tmp_path: Path) -> None:
