@@ -28,11 +28,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, action: str, file: Path, **options: Any) -> None:
-        if action == "init":
-            if file.exists():
-                raise CommandError(f"{file} is there; rotate turns it")
-            keyring.write(file, keyring.fresh())
-        else:
+        try:
+            if file.exists() and not file.is_file():
+                # A device may have no end.
+                raise CommandError(f"{str(file)!a} is a directory or a device; a file")
+            if action == "init":
+                if file.exists():
+                    raise CommandError(f"{file} is there; rotate turns it")
+                keyring.write(file, keyring.fresh())
+        except OSError as error:
+            raise CommandError(f"{str(file)!a} cannot be written: {type(error).__name__}") from None
+        if action != "init":
             try:
                 ring = keyring.read(file)
                 if action == "rotate":

@@ -119,3 +119,16 @@ def test_what_is_no_ring_signs_nothing_and_is_not_shown(tmp_path: Path, content:
 def test_a_file_that_is_gone_signs_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration):
         sign(storage_at(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("action", ["init", "rotate", "show"])
+@pytest.mark.parametrize("place", ["/dev/zero", "/"], ids=["device without an end", "directory"])
+def test_what_is_no_file_is_neither_read_nor_written(action: str, place: str) -> None:
+    with pytest.raises(CommandError, match="a directory or a device; a file"):
+        run(action, Path(place))
+
+
+@pytest.mark.parametrize("name", ["nowhere/ring.json", "a" * 300], ids=["no such directory", "too long a name"])
+def test_a_ring_that_cannot_be_written_is_said(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CommandError, match="cannot be written"):
+        run("init", tmp_path / name)
