@@ -24,6 +24,8 @@ NAMES: dict[str, tuple[str, dict[str, str], str]] = {
     "docs": ("presign_gateway:api:openapi-view", {}, "api/v1/docs"),
     "openapi": ("presign_gateway:api:openapi-json", {}, "api/v1/openapi.json"),
     "permalink": ("presign_gateway:permalink", {"reference": "app.model:a/b:file"}, "f/app.model:a/b:file"),
+    "rails": ("presign_gateway:rails_direct_uploads", {}, "rails/direct_uploads"),
+    "uppy": ("presign_gateway:uppy_multipart", {"grant": "a:b"}, "uppy/a:b/s3/multipart"),
     "local": ("presign_gateway:local", {"alias": "private", "key": "a/b c"}, "local/private/a/b%20c"),
 }
 SERVICE_NAMES: dict[str, tuple[str, dict[str, str], str]] = {
