@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -134,6 +136,29 @@ def test_the_settings_are_those_of_the_bucket(storages: dict[str, Any], tmp_path
         "BACKEND": "gateway.storages.PrivateS3Storage",
         "OPTIONS": {"bucket_name": "acme-private-files", "region_name": "eu-west-1", "max_ttl": 600},
     }
+
+
+def test_what_the_page_exports_is_enough_to_examine_the_output(storages: dict[str, Any], tmp_path: Path) -> None:
+    """The shell lines of docs/terraform.md, but for the doctor itself, who would go to Amazon."""
+    page = (ROOT / "docs" / "terraform.md").read_text()
+    (lines,) = re.findall(r"^```sh\n(export DJANGO_SETTINGS_MODULE=.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert lines.endswith("python manage.py migrate\npython manage.py gateway_doctor\n")
+    shutil.copytree(
+        ROOT, tmp_path / "checkout", ignore=shutil.ignore_patterns(".*", "var", "tests", "docs", "terraform")
+    )
+    (tmp_path / "checkout" / "var").mkdir()
+    (tmp_path / "checkout" / "var" / "storages.json").write_text(json.dumps({"private": storages["s3"]}))
+    program = "from django.core.files.storage import storages; print(storages['private'].provider.base_url)"
+    done = subprocess.run(
+        ["sh", "-euc", lines.replace("manage.py gateway_doctor", f'manage.py shell --no-imports -c "{program}"')],
+        cwd=tmp_path / "checkout",
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.endswith("https://acme-private-files.s3.eu-west-1.amazonaws.com/\n")
 
 
 def test_the_service_does_not_start_for_an_alias_that_is_not_there(storages: dict[str, Any], tmp_path: Path) -> None:
