@@ -76,7 +76,10 @@ def _lines(site: Site, stores: Mapping[str, Store]) -> Iterator[str]:
         for prefix, alias in site.asking.paths.items():
             yield from _protected(site, prefix, _of(stores, alias))
     for status in ("403", "404", "502"):
-        yield f"    location @gateway_{status} {{ return {status}; }}"
+        yield f"    location @gateway_{status} {{"
+        yield '        add_header Cache-Control "private, no-store" always;'
+        yield f"        return {status};"
+        yield "    }"
     yield "}"
 
 
@@ -134,7 +137,8 @@ def _protected(site: Site, prefix: str, store: Store) -> Iterator[str]:
         yield from _store(site, store, denied="403")
         yield "        add_header Content-Type $gateway_type;"
     yield "        add_header Content-Disposition $gateway_disposition;"
-    yield '        add_header Cache-Control "private, no-cache";'
+    yield "        # On refusals, too: a cache in front would keep them for the next one who asks."
+    yield '        add_header Cache-Control "private, no-cache" always;'
     yield from _headers()
     yield "    }"
 
