@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -108,6 +108,8 @@ def _remembered(lease: Lease, memo_key: Any) -> IssuedURL | None:
         if isinstance(known.error, AccessDenied):
             raise AccessDenied(known.reason, known.resource)
         return None  # a storage that was unavailable is asked again
+    if known is not None and known.expires_at <= datetime.now(UTC):
+        return None  # the request takes longer than its links live
     return known
 
 

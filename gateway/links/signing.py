@@ -240,7 +240,13 @@ def signing_at(alias: str) -> Iterator[None]:
     except (GatewayError, InvalidInput):
         raise
     except ProviderError as error:
-        raise StorageUnavailable(f"storage {alias!r}: {error}") from error
+        raise StorageUnavailable(f"storage {alias!r}: {error}") from _without_frames(error)
     except Exception as error:
         # An AttributeError would be taken for a file without a link; an SDK's text is nobody's to see.
-        raise StorageUnavailable(f"storage {alias!r}: {type(error).__name__}") from error
+        raise StorageUnavailable(f"storage {alias!r}: {type(error).__name__}") from _without_frames(error)
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    # The locals of its frames are a storage's options and keys, and error pages and trackers show them.
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error

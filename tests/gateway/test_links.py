@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import pickle
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -953,6 +954,45 @@ def test_a_storage_that_breaks_is_unavailable_and_no_missing_attribute(
         links.probe("arranged")
 
 
+SECRET = "AccountKeySecret"
+# id -> a storage that cannot be built, or whose signer cannot, and an option that is a secret
+UNBUILT: dict[str, tuple[str, dict[str, Any]]] = {
+    "s3-storage": ("PrivateS3Storage", {"bucket_name": "b", "access_key": "a", "secret_key": SECRET, "x": 1}),
+    "s3-signer": ("PrivateS3Storage", {"bucket_name": "bb", "access_key": "a", "secret_key": SECRET}),
+    "gcs-signer": ("PrivateGCSStorage", {"bucket_name": "B", "hmac_access_id": "a", "hmac_secret": SECRET}),
+    "azure-signer": (
+        "PrivateAzureStorage", {"account_name": "account", "azure_container": "files", "account_key": SECRET + "?"},
+    ),
+    "filesystem-storage": ("PrivateFileSystemStorage", {"location": "/srv/files", "secret_keys": [SECRET], "x": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("backend", "options"), UNBUILT.values(), ids=UNBUILT)
+def test_no_error_page_shows_the_options_of_a_storage_that_cannot_be_built(
+    alice: Any, settings: Any, backend: str, options: dict[str, Any]
+) -> None:
+    entry = {"BACKEND": f"gateway.storages.{backend}", "OPTIONS": options}
+    settings.STORAGES = settings.STORAGES | {"unbuilt": entry}
+    settings.GATEWAY = settings.GATEWAY | {"PATH_POLICIES": {"unbuilt": Everyone()}}
+
+    told = refused(user_of(alice), Resource.of_key("unbuilt", "uploads/a.pdf"))
+
+    assert type(told) is StorageUnavailable
+    shown = []
+    error: BaseException | None = told
+    while error is not None:
+        # What such pages and trackers read; the frames of the tests themselves are theirs.
+        frames = [
+            frame.f_locals
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+            if "tests" not in frame.f_code.co_filename
+        ]
+        shown.append(f"{error!r} {frames!r}")
+        error = error.__cause__ or error.__context__
+    assert len(shown) == 2
+    assert SECRET not in "".join(shown)
+
+
 def test_a_provider_that_finds_fault_with_the_operation_is_the_callers_error(alice: Any, arranged: Any) -> None:
     told = refused(user_of(alice), arranged(provider=lying(raising(InvalidOperation("no such thing here")))))
 
@@ -1416,6 +1456,19 @@ def test_an_answer_that_is_known_asks_no_database(alice: Any, client: Any) -> No
         lease.request.user = alice
         mine = links.issue_once(resource)
         assert async_to_sync(ask)() is mine
+
+
+def test_a_link_that_ended_in_its_own_request_is_not_given_again(alice: Any) -> None:
+    document = new_document(alice)
+    with request_of(alice) as lease:
+        first = document.file.signed_url(ttl=seconds(1))
+        (memo_key,) = lease.memo
+        lease.memo[memo_key] = replace(lease.memo[memo_key], expires_at=datetime.now(UTC) - seconds(0.001))
+        second = document.file.signed_url(ttl=seconds(1))
+
+        assert second != first
+        assert len(lease.pending) == 2
+        assert lease.memo[memo_key].expires_at > datetime.now(UTC) - seconds(1)
 
 
 def test_a_storage_that_was_unavailable_is_asked_again(alice: Any, settings: Any) -> None:
