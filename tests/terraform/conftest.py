@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terraform.commands import SCHEMAS, Applied, Terraform, copy_module
+from tests.terraform.commands import SCHEMAS, Applied, Terraform, copy_all, copy_module
 from tests.terraform.stub_provider import serve
 from tests.terraform.variants import VARIANTS
 
@@ -30,6 +30,19 @@ def applied(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> C
     def apply(variant: str) -> Applied:
         module, variables = VARIANTS[variant]
         return terraform.apply(copy_module(module, tmp_path_factory.mktemp(variant)), variables)
+
+    return apply
+
+
+@pytest.fixture(scope="session")
+def example(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Applied]]:
+    """Return where an example was applied, with its own variables, and what came of it."""
+
+    @cache
+    def apply(name: str) -> tuple[Path, Applied]:
+        directory = copy_all(tmp_path_factory.mktemp("example")) / "examples" / name
+        terraform.run(directory, "init", "-backend=false")
+        return directory, terraform.apply(directory)
 
     return apply
 

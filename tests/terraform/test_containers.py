@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.terraform.commands import ROOT, Applied, Terraform, copy_all
+from tests.terraform.commands import ROOT, Applied
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 INSTRUCTIONS = {name: json.loads(text) for name, text in re.findall(r"^(CMD|ENTRYPOINT) (\[.*\])$", DOCKERFILE, re.M)}
@@ -23,14 +24,9 @@ IMAGE = dict(re.findall(r"^ +([A-Z_]+)=(\S+?)(?: \\)?$", DOCKERFILE.partition("E
 SERVICES = ["aws", "azure", "gcp"]
 
 
-@pytest.fixture(scope="module")
-def services(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Applied]:
-    examples = copy_all(tmp_path_factory.mktemp("services")) / "examples"
-    made = {}
-    for cloud in SERVICES:
-        terraform.run(examples / cloud / "service", "init", "-backend=false")
-        made[cloud] = terraform.apply(examples / cloud / "service")
-    return made
+@pytest.fixture
+def services(example: Callable[[str], tuple[Path, Applied]]) -> dict[str, Applied]:
+    return {cloud: example(f"{cloud}/service")[1] for cloud in SERVICES}
 
 
 def containers(cloud: str, applied: Applied) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.emulators.process import LOOPBACK, free_port
-from tests.terraform.commands import ROOT, Terraform, copy_all
+from tests.terraform.commands import ROOT, Applied, Terraform
 
 START_SECONDS = 60
 # No metadata server: the machine's own, if it has one, is no part of the test.
@@ -32,11 +32,9 @@ NOWHERE_TO_ASK = {
 }
 
 
-@pytest.fixture(scope="module")
-def storages(terraform: Terraform, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    directory = copy_all(tmp_path_factory.mktemp("examples")) / "examples" / "three-clouds"
-    terraform.run(directory, "init", "-backend=false")
-    terraform.apply(directory)
+@pytest.fixture
+def storages(terraform: Terraform, example: Callable[[str], tuple[Path, Applied]]) -> dict[str, Any]:
+    directory, _ = example("three-clouds")
     # As an operator has it, not as the state has it.
     found: dict[str, Any] = json.loads(terraform.run(directory, "output", "-json", "storages"))
     return found
