@@ -17,11 +17,11 @@ from django.utils import timezone
 
 from gateway import epochs, links
 from gateway.errors import AccessDenied, AuditUnavailable, InvalidRequest, TakenBack
-from gateway.models import ApiToken, Epoch, File, Issuance
+from gateway.models import ApiToken, Epoch, File, Grant, Issuance
 from gateway.policies import Allow, Limits
 from gateway.principals import SYSTEM, Principal, acting_as, principal_of_user
 from gateway.resources import Resource
-from gateway.revocation import Revoked, revoke
+from gateway.revocation import Revoked, end_grant, revoke
 from providers.types import Download, Upload
 from tests.gateway.api.support import by_session, by_token
 from tests.gateway.conftest import new_file, request_of
@@ -380,3 +380,17 @@ def test_numbers_become_visible_in_their_order(postgres_database: Any) -> None:
         assert done == []  # waits for the first to commit
     thread.join(10)
     assert (first, done) == (2, [3])
+
+
+@pytest.mark.parametrize("reason", ["", "left the company"], ids=["no reason", "a reason"])
+def test_a_grant_that_ends_is_gone_and_so_are_the_links_to_what_it_was_for(alice: Any, reason: str) -> None:
+    file, other = file_at(alice), file_at(alice)
+    grant = Grant.objects.create(storage_alias="private", key=file.key, operations=["Download"], user=alice)
+    number = grant.pk
+    urls = [link_to(file, alice), link_to(other, alice)]
+    with acting_as(SYSTEM, reason="test") as system:
+        ended = end_grant(grant, by=system, reason=reason)
+    assert not Grant.objects.filter(pk=number).exists()
+    assert (ended.scope, ended.target, ended.ended) == (Epoch.Scope.OBJECT, f"private:{file.key}", 1)
+    assert Epoch.objects.get(scope=Epoch.Scope.OBJECT).reason == (reason or f"grant {number}")
+    assert [status_of(url) for url in urls] == [403, 200]

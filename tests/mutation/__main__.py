@@ -87,7 +87,11 @@ def report(outcome: Outcome, modules: list[str], seed: int, page: Path) -> str:
     ]
     lines.append(f"score {outcome.score:.1%}; at least {LEAST_SCORE:.0%}")
     if outcome.left_out:
-        lines.append(f"the time was over: {len(outcome.left_out)} mutants were left out, drawn with --seed {seed}")
+        at_import = sum(not one.in_function for one in outcome.left_out)
+        lines.append(
+            f"the time was over: {len(outcome.left_out)} mutants were left out, drawn with --seed {seed};"
+            f" {at_import} of them show at import"
+        )
     return "\n".join(lines)
 
 

@@ -74,7 +74,8 @@ class Mutating:
 
     Args:
         at_import: gives the command that tries a mutant which shows at import, in an interpreter of its own.
-        seconds: for all of it; mutants are drawn in the order of ``seed``, so that those tried are a fair sample.
+        seconds: for all of it; mutants are drawn in the order of ``seed``, so that those tried are a fair sample
+            of those that show when called; those that show at import come last.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class Mutating:
         self.outcome = Outcome()
         self._waiting = list(mutants)
         random.Random(seed).shuffle(self._waiting)
+        # Taken from the end: those that need an interpreter of their own last, each costs as much as dozens of others.
+        self._waiting.sort(key=lambda mutant: mutant.in_function)
         self._at_import = at_import
         self._ends_at = time.monotonic() + seconds
         self._workers = workers
@@ -262,7 +265,10 @@ class _Loader(SourceFileLoader):
 def _needs_a_server(item: pytest.Item) -> bool:
     from tests.emulators.fixtures import EMULATORS  # not before pytest has rewritten its asserts
 
-    return not set(EMULATORS).isdisjoint(getattr(item, "fixturenames", ())) or "postgres" in item.nodeid
+    # The one of CloudFront is a thread of the test itself: it begins and ends with the mutant's process.
+    return (
+        not (set(EMULATORS) - {"cloudfront"}).isdisjoint(getattr(item, "fixturenames", ())) or "postgres" in item.nodeid
+    )
 
 
 def _functions(files: set[str]) -> dict[tuple[str, str, int], list[FunctionType]]:

@@ -21,9 +21,14 @@ _LINKS = (
     "tests/gateway/test_audit.py",
     "tests/gateway/test_explanations.py",
     "tests/gateway/test_windows.py",
+    "tests/gateway/delivery/test_signed_cookies.py",
 )
 _POLICIES = ("tests/gateway/test_policies.py", "tests/gateway/test_links.py")
-_AGE = ("tests/gateway/test_revocation.py", "tests/gateway/test_authentication.py")
+_AGE = (
+    "tests/gateway/test_revocation.py",
+    "tests/gateway/test_authentication.py",
+    "tests/gateway/test_grants.py",
+)
 _TOKENS = ("tests/gateway/test_authentication.py", "tests/gateway/test_models.py")
 
 
