@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import serving_links, signing, signing_azure, signing_cloudfront, signing_gcs
+from tests.benchmarks import serving_links, signing, signing_azure, signing_cloudfront, signing_gcs, uploading
 from tests.benchmarks.measuring import Table, machine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
@@ -18,6 +18,7 @@ TABLES: list[Callable[[], Table]] = [
     signing_gcs.table,
     signing_azure.table,
     serving_links.table,
+    uploading.table,
     signing_cloudfront.page_table,
     signing_gcs.page_table,
     signing_azure.page_table,

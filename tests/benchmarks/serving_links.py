@@ -97,7 +97,7 @@ class Site:
         self._cookies = cookies
         self._csrf_token = csrf_token
 
-    def post(self, path: str, body: bytes, expected: int) -> bytes:
+    def post(self, path: str, body: bytes, expected: int, *, content_type: str = "application/json") -> bytes:
         environ = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": path,
@@ -110,7 +110,7 @@ class Site:
             "HTTP_COOKIE": self._cookies,
             "HTTP_X_CSRFTOKEN": self._csrf_token,
             "HTTP_REFERER": f"https://{HOST}/",
-            "CONTENT_TYPE": "application/json",
+            "CONTENT_TYPE": content_type,
             "CONTENT_LENGTH": str(len(body)),
             "wsgi.input": io.BytesIO(body),
             "wsgi.errors": sys.stderr,

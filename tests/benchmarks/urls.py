@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from tests.benchmarks import plain_azure, plain_cloudfront, plain_gcs
+from tests.benchmarks import plain_azure, plain_cloudfront, plain_gcs, plain_upload
 from tests.benchmarks.plain import link, page, prefetched_page, recorded_link, recorded_page
 
 urlpatterns = [
@@ -16,6 +16,7 @@ urlpatterns = [
     path("plain/azure/recorded_page", plain_azure.recorded_page),
     path("plain/cloudfront/page", plain_cloudfront.page),
     path("plain/cloudfront/recorded_page", plain_cloudfront.recorded_page),
+    path("plain/upload", plain_upload.upload),
     path("prefetched/page", prefetched_page),
     path("", include("gateway.service_urls")),
 ]
