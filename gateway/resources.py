@@ -95,8 +95,17 @@ class Resource:
 
     @classmethod
     def of_field(cls, instance: models.Model, field_name: str, *, key: str | None = None) -> Resource:
-        """Name the object of a file field: the row by its primary key, the object by the name it holds."""
-        field = cast("models.FileField", instance._meta.get_field(field_name))
+        """Name the object of a file field: the row by its primary key, the object by the name it holds.
+
+        Raises:
+            TypeError: it is no row, such as one of ``values()``, or no file field.
+        """
+        # Said here, since frameworks take an AttributeError for a file without a link.
+        if not isinstance(instance, models.Model):
+            raise TypeError(f"a row is of type {type(instance).__name__}; a model instance")
+        field = instance._meta.get_field(field_name)
+        if not isinstance(field, models.FileField):
+            raise TypeError(f"{field_name} is of type {type(field).__name__}; a file field")
         if key is None:
             key = getattr(instance, field.attname).name or ""
         model = cast("type[models.Model]", field.model._meta.concrete_model)

@@ -72,13 +72,14 @@ def prefetch(objects: Iterable[Any], field_name: str, *, ttl: timedelta | None =
 
     Raises:
         NoPrincipal: nobody is asking.
+        TypeError: they are no rows, such as those of ``values()``, or the field is no file field.
     """
     principal = current()
     rows = list(objects)
     lease = ambient_lease()
     if lease is None:
         return rows  # there is no request that could keep the links
-    named = [Resource.of_field(row, field_name) for row in rows if getattr(row, field_name)]
+    named = [resource for row in rows if (resource := Resource.of_field(row, field_name)).key]
     for resource, answer in zip(named, issue_many(principal, named, ttl=ttl), strict=True):
         lease.memo[_memo_key(principal, resource, Download, ttl)] = answer
     return rows

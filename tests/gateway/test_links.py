@@ -1471,6 +1471,32 @@ def test_a_link_that_ended_in_its_own_request_is_not_given_again(alice: Any) -> 
         assert lease.memo[memo_key].expires_at > datetime.now(UTC) - seconds(1)
 
 
+# id -> what is given for a page of rows, the field, the piece of the message
+NO_PAGES: dict[str, tuple[Callable[[Document], Any], str, str]] = {
+    "values": (lambda row: Document.objects.values("file"), "file", "a row is of type dict; a model instance"),
+    "nothing": (lambda row: [row, None], "file", "a row is of type NoneType; a model instance"),
+    "text": (lambda row: [row], "title", "title is of type CharField; a file field"),
+    "relation": (lambda row: [row], "owner", "owner is of type ForeignKey; a file field"),
+}
+
+
+@pytest.mark.parametrize(("page", "field", "piece"), NO_PAGES.values(), ids=NO_PAGES)
+def test_what_is_no_page_of_files_is_said_and_no_missing_attribute(
+    alice: Any, page: Callable[[Document], Any], field: str, piece: str
+) -> None:
+    row = new_document(alice, title="uploads/a.pdf")
+    with request_of(alice) as lease, pytest.raises(TypeError, match=piece):
+        links.prefetch(page(row), field)
+    assert lease.pending == []
+
+
+def test_a_row_without_a_file_is_passed_over_by_a_page(alice: Any) -> None:
+    rows = [new_document(alice), Document.objects.create(owner=alice)]
+    with request_of(alice) as lease:
+        assert links.prefetch(rows, "file") == rows
+    assert len(lease.pending) == 1
+
+
 def test_a_storage_that_was_unavailable_is_asked_again(alice: Any, settings: Any) -> None:
     document = new_document(alice)
     with request_of(alice):
