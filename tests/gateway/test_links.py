@@ -28,6 +28,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
 from gateway import audit, links, policies
+from gateway.conf import conf
 from gateway.errors import (
     AccessDenied,
     DatabaseUnavailable,
@@ -447,6 +448,26 @@ def test_what_is_only_decided_is_not_signed(alice: Any, kind: Any) -> None:
 
     assert isinstance(links.authorize(user_of(alice), document_of(alice), kind), Allow)
     assert [row.decision for row in issuances()] == ["allowed"]
+
+
+def test_a_permit_is_recorded_as_allowed(alice: Any) -> None:
+    resource = document_of(alice)
+    permit = links.permit(user_of(alice), resource)
+    assert (permit.resource.pk, permit.resource.key, permit.download.key) == (resource.pk, resource.key, resource.key)
+    assert permit.ttl == conf().default_ttl
+    assert [row.decision for row in issuances()] == ["allowed"]
+
+
+def test_a_permit_that_is_refused_is_raised_and_recorded(alice: Any, bob: Any) -> None:
+    with pytest.raises(AccessDenied):
+        links.permit(user_of(bob), document_of(alice))
+    assert [row.decision for row in issuances()] == ["refused"]
+
+
+def test_only_downloads_are_permitted(alice: Any) -> None:
+    with pytest.raises(TypeError, match="Delete is not served; Download"):
+        links.permit(user_of(alice), document_of(alice), Delete)
+    assert not issuances()
 
 
 def test_what_the_caller_can_mend_is_told_for_every_row_alike(alice: Any) -> None:
