@@ -639,7 +639,7 @@ def test_one_odd_answer_of_many_fails_alone(alice: Any) -> None:
     [lambda p: p, lambda p: ~p, lambda p: p & Everyone(), lambda p: p | Everyone(), lambda p: Everyone() & p],
     ids=["alone", "not", "and", "or", "and after"],
 )
-@pytest.mark.parametrize("form", ["decide", "decide_many", "branches"])
+@pytest.mark.parametrize("form", ["decide", "decide_many", "branches", "question"])
 def test_a_database_that_is_away_is_no_answer(
     alice: Any, policy_of_documents: Any, error: type[Exception], wrap: Any, form: str
 ) -> None:
@@ -651,6 +651,8 @@ def test_a_database_that_is_away_is_no_answer(
         Away.decide_many = Away.decide  # type: ignore[attr-defined]
     if form == "branches":
         Away.branches = Away.decide  # type: ignore[attr-defined]
+    if form == "question":
+        Away.branches = lambda self, *_: [Branch(Q(), Allow(), self.decide)]  # type: ignore[attr-defined]
     policy_of_documents(wrap(Away()))
 
     with pytest.raises(DatabaseUnavailable) as unavailable:
