@@ -79,10 +79,11 @@ def test_a_server_that_has_the_file_of_before_knows_the_key_that_signs_now(ring:
 def test_old_keys_end_in_7_days_or_when_they_are_dropped(ring: Path) -> None:
     storage = storage_at(ring)
     url = sign(storage)
+    now = datetime.now(UTC)
     run("rotate", ring)
     ends = [entry["not_after"] for entry in json.loads(ring.read_text())]
     assert ends[:2] == [None, None]
-    assert timedelta(days=7) <= datetime.fromisoformat(ends[2]) - NOW < timedelta(days=7, minutes=5)
+    assert timedelta(days=7) <= datetime.fromisoformat(ends[2]) - now < timedelta(days=7, minutes=5)
     assert "key 1 signs" in run("show", ring)
     run("rotate", ring, "--drop")
     assert not is_good(storage, url)
