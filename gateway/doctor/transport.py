@@ -82,9 +82,9 @@ def in_process(host: str, *, is_secure: bool) -> Fetch:
             secure=is_secure,
             headers={"Host": host, **{k: v for k, v in (headers or {}).items() if k != "Content-Type"}},
         )
+        # The client closes each answer, a streaming one when it has been read to its end.
         content = b"".join(answer) if answer.streaming else answer.content
         received = {name.lower(): value for name, value in answer.headers.items()}
-        answer.close()
         return Answer(answer.status_code, received, content)
 
     return fetch

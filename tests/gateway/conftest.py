@@ -20,7 +20,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.core.management.color import no_style
 from django.core.management.sql import sql_flush
-from django.db import connections
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections, connections
 from django.test import RequestFactory
 
 from gateway.models import File, Issuance
@@ -129,6 +130,18 @@ def postgres_database(migrated_postgres: dict[str, Any], django_db_blocker: Any)
         finally:
             connection = connections["default"]
             connection.ops.execute_sql_flush(sql_flush(no_style(), connection, allow_cascade=True))
+
+
+@pytest.fixture
+def one_connection(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As Django's own test client has it: the end of a request ends no connection, nor the rows of the test."""
+    signals = (request_started, request_finished)
+    for signal in signals:
+        signal.disconnect(close_old_connections)
+    monkeypatch.setattr("django.db.close_old_connections", lambda **_: None)
+    yield
+    for signal in signals:
+        signal.connect(close_old_connections)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

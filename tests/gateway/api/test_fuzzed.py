@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
-from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -40,17 +37,7 @@ CHECKS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _one_connection() -> Iterator[None]:
-    """As Django's own test client does: a handler that closes connections would end the test's transaction."""
-    signals = (request_started, request_finished)
-    for signal in signals:
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in signals:
-        signal.connect(close_old_connections)
-
-
+@pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("label", OPERATIONS)
 def test_every_answer_is_one_of_the_document(label: str, alice: Any) -> None:
     headers = {"Authorization": f"Bearer {token_of(alice, *SCOPES)}"}

@@ -96,6 +96,7 @@ def test_killed_at_ten_moments_it_loses_nothing_and_copies_nothing_twice(
             new_file(owner, storage_alias="old", key=name)
         migration = Migration(str(file_database["NAME"]), entries)
 
+        kills = 0
         for number in range(KILLS):
             deletes = number >= COPYING_KILLS
             word, options = ("deleted", ["--delete-source"]) if deletes else ("copied", [])
@@ -104,9 +105,13 @@ def test_killed_at_ten_moments_it_loses_nothing_and_copies_nothing_twice(
             # Once before it has said anything: while it starts, lists and compares.
             lines = 0 if number == 0 else rng.randint(1, 5)
             moment = (word, lines, rng.uniform(0, 2 if lines == 0 else 0.03))
-            assert migration.run(*options, kill_after=moment) == -signal.SIGKILL, migration.lines
+            status = migration.run(*options, kill_after=moment)
+            # A quick machine may have no more to do, late in a phase, by the time that it is to be killed.
+            assert status in (-signal.SIGKILL, 0), migration.lines
+            kills += status != 0
             look(expected, recorded, migration.lines[said_before:])
 
+        assert kills > KILLS // 2
         assert migration.run("--delete-source") == 0, migration.lines
         assert listed("old") == {}
         assert listed("new") == expected

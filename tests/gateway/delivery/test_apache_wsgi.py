@@ -260,7 +260,7 @@ class CountingHasher(MD5PasswordHasher):
 
 
 @pytest.fixture
-def asking(settings: Any, alice: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def asking(settings: Any, alice: Any, one_connection: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Alice with a password, and Apache as the server that asks."""
     settings.GATEWAY = settings.GATEWAY | GATEWAY
     settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]

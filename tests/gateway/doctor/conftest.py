@@ -121,7 +121,7 @@ def proxy(ceph: CephGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def service(settings: Any, tmp_path: Any, db: None) -> Any:
+def service(settings: Any, tmp_path: Any, db: None, one_connection: None) -> Any:
     """Settings of a service in production."""
     settings.SECRET_KEY = secrets.token_urlsafe(48)
     settings.ALLOWED_HOSTS = ["files.example.com"]
