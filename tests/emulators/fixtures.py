@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -51,70 +51,82 @@ LISTED_AT_MOST = 20  # tests named per problem
 
 
 @pytest.fixture(scope="session")
-def ceph(request: pytest.FixtureRequest) -> Iterator[CephGateway]:
+def ceph() -> Iterator[CephGateway]:
     """A Ceph RADOS gateway: checks signatures, expiry, POST policies, CORS and bucket policies."""
-    yield from serve(request, CephGateway)
+    yield from serve(CephGateway)
 
 
 @pytest.fixture(scope="session")
-def rclone(request: pytest.FixtureRequest) -> Iterator[RcloneS3]:
+def rclone() -> Iterator[RcloneS3]:
     """rclone's S3 server: checks signatures and expiry."""
-    yield from serve(request, RcloneS3)
+    yield from serve(RcloneS3)
 
 
 @pytest.fixture(scope="session")
-def clamd(request: pytest.FixtureRequest) -> Iterator[Clamd]:
+def clamd() -> Iterator[Clamd]:
     """A ClamAV daemon that knows one test file."""
-    yield from serve(request, Clamd)
+    yield from serve(Clamd)
 
 
 @pytest.fixture(scope="session")
-def cloudfront(request: pytest.FixtureRequest) -> Iterator[Distribution]:
+def cloudfront() -> Iterator[Distribution]:
     """A CloudFront distribution of our own: checks signed URLs and cookies by the verifier."""
-    yield from serve(request, Distribution)
+    yield from serve(Distribution)
 
 
 @pytest.fixture(scope="session")
-def moto_server(request: pytest.FixtureRequest) -> Iterator[MotoServer]:
+def moto_server() -> Iterator[MotoServer]:
     """moto's S3 server: checks no signature at all."""
-    yield from serve(request, MotoServer)
+    yield from serve(MotoServer)
 
 
 @pytest.fixture(scope="session")
-def gcs(request: pytest.FixtureRequest) -> Iterator[CloudStorage]:
+def gcs() -> Iterator[CloudStorage]:
     """Cloud Storage behind this project's own verifier: checks signatures, expiry, conditions and forms."""
-    yield from serve(request, CloudStorage)
+    yield from serve(CloudStorage)
 
 
 @pytest.fixture(scope="session")
-def azurite(request: pytest.FixtureRequest) -> Iterator[Azurite]:
+def azurite() -> Iterator[Azurite]:
     """Azurite over plain http: checks shared access signatures of an account key."""
-    yield from serve(request, Azurite)
+    yield from serve(Azurite)
 
 
 @pytest.fixture(scope="session")
-def azurite_oauth(request: pytest.FixtureRequest) -> Iterator[AzuriteOAuth]:
+def azurite_oauth() -> Iterator[AzuriteOAuth]:
     """Azurite over https: checks those of user delegation keys, and hands out the keys."""
-    yield from serve(request, AzuriteOAuth)
+    yield from serve(AzuriteOAuth)
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server with its durable defaults."""
-    yield from serve(request, Postgres)
+    yield from serve(Postgres)
 
 
-def serve(request: pytest.FixtureRequest, make: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
-    server = make()
-    try:
-        server.__enter__()
-    except Unavailable as missing:
-        _account_of(request.config).unavailable[missing.emulator] = str(missing)
-        pytest.skip(str(missing))
-    try:
+def serve(make: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    with make() as server:
         yield server
-    finally:
-        server.__exit__(None, None, None)
+
+
+def _skip_loudly(item: pytest.Item) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except Unavailable as missing:
+        _account_of(item.config).unavailable[missing.emulator] = str(missing)
+        pytest.skip(str(missing))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Skip what cannot be had here, whichever fixture asked for it, and name it at the end of the run."""
+    return (yield from _skip_loudly(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """As in the setup, for what a test asks for while it runs."""
+    return (yield from _skip_loudly(item))
 
 
 _REQUEST = pytest.StashKey[pytest.FixtureRequest]()

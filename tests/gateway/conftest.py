@@ -26,7 +26,7 @@ from django.test import RequestFactory
 
 from gateway.models import File, Issuance
 from gateway.principals import Lease, close_lease, open_lease
-from tests.emulators.process import Unavailable, require_programs
+from tests.emulators.process import require_programs
 from tests.hostapp.models import Document
 
 
@@ -173,10 +173,7 @@ def in_a_thread(function: Callable[[], Any]) -> Any:
 
 @pytest.fixture
 def chromium() -> str:
-    try:
-        require_programs("chromium", ["chromium"])
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    require_programs("chromium", ["chromium"])
     return "chromium"
 
 

@@ -53,12 +53,12 @@ def lighttpd(request: pytest.FixtureRequest, site: Site) -> Iterator[WebServer]:
 @pytest.fixture(scope="session")
 def caddy(request: pytest.FixtureRequest, site: Site) -> Iterator[WebServer]:
     with site.caddy_s_gateway() as gateway:
-        for server in serve(request, lambda: Caddy(site.block_of("caddy", gateway=gateway))):
+        for server in serve(lambda: Caddy(site.block_of("caddy", gateway=gateway))):
             yield server
             assert not re.search("signature=|x-amz-credential", server.log(), re.IGNORECASE)
 
 
 def _in_front(request: pytest.FixtureRequest, kind: type[WebServer], site: Site) -> Iterator[WebServer]:
-    for server in serve(request, lambda: kind(site.block_of(kind.name))):
+    for server in serve(lambda: kind(site.block_of(kind.name))):
         yield server
         assert not re.search("signature=|x-amz-credential", server.log(), re.IGNORECASE)

@@ -126,7 +126,7 @@ class Front:
 def apache_wsgi(request: pytest.FixtureRequest, place: Place) -> Iterator[tuple[ApacheWSGI, str]]:
     identity = request.param
     make = lambda: ApacheWSGI(place.block(identity), place.python_path, place.environment)  # noqa: E731
-    for server in serve(request, make):
+    for server in serve(make):
         yield server, identity
         log = server.log()
         assert not re.search(r"Traceback|s password|sessionid", log), log

@@ -55,7 +55,7 @@ def _in_front(request: pytest.FixtureRequest, kind: type[WebServer], site: Site,
         # Its settings alone are needed: which headers, and which paths.
         ours.port, ours.url = site.gunicorn.port, site.gunicorn.url
     make = site.block_of(kind.name, upstream=f"{LOOPBACK}:{port}", gateway=ours)
-    yield from serve(request, lambda: kind(make))
+    yield from serve(lambda: kind(make))
 
 
 @pytest.fixture(scope="module")

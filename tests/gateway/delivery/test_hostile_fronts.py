@@ -65,7 +65,7 @@ def front(request: pytest.FixtureRequest, places: Site, careless: int) -> Iterat
     kind = request.param
     request.getfixturevalue(kind.name)  # counts the test as one on this server
     make = places.block_of(kind.name, upstream=f"{LOOPBACK}:{careless}")
-    yield from serve(request, lambda: kind(make))
+    yield from serve(lambda: kind(make))
 
 
 def wanted(site: Site, server: str, row: str) -> str:

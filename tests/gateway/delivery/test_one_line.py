@@ -58,7 +58,7 @@ def test_one_line_changes_who_sends_the_bytes(request: pytest.FixtureRequest, pr
             ]  # fmt: skip
             return gateway.run(argv, extra_environment=environment(project.directory, gateway.url, **more))
 
-        for server in serve(request, lambda: kind(block)):
+        for server in serve(lambda: kind(block)):
             address = f"/f/{project.facts['files']['switched']['image']}"
             own, other = ({"Authorization": f"Bearer {token}"} for token in project.facts["tokens"])
             answer = ask(server, address, own)

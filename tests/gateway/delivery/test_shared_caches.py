@@ -52,7 +52,7 @@ def block(listen: str, access_log: Path) -> str:
 
 @pytest.fixture
 def cache(request: pytest.FixtureRequest, nginx: Nginx) -> Iterator[Cache]:
-    for server in serve(request, lambda: Nginx(block)):
+    for server in serve(lambda: Nginx(block)):
         yield Cache(server)
 
 

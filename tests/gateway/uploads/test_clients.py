@@ -16,7 +16,6 @@ from django.core.files.storage import storages
 
 from gateway import uploads
 from gateway.models import File, UploadSession
-from tests.emulators.process import Unavailable
 from tests.gateway.azure_stores import AzureStore
 from tests.gateway.browsing import Chromium, Site, content_of, package
 from tests.gateway.link_stores import S3Store, Store
@@ -35,13 +34,11 @@ DOCUMENTATION = Path(__file__).parents[3] / "docs/uploads.md"
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     # A short name: the browser makes a socket in it, whose path may have 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as directory:
-        try:
-            browser = Chromium(Path(directory))
-        except Unavailable as missing:
-            pytest.skip(str(missing))
-        with browser:
-            yield browser
+    with (
+        tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as directory,
+        Chromium(Path(directory)) as browser,
+    ):
+        yield browser
 
 
 @pytest.fixture
@@ -83,13 +80,6 @@ def on(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("store", names, indirect=True)
 
 
-def script_of(path: str) -> str:
-    try:
-        return package(path)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-
-
 def cookies_of(user: Any) -> list[str]:
     return [session_of(user), f"csrftoken={CSRF}"]
 
@@ -122,7 +112,7 @@ def test_the_page_of_the_documentation(store: Store | None, site: Site, chromium
 
 @on("local", "ceph", "azure")
 def test_active_storage_in_a_form(store: Store | None, site: Site, chromium: Chromium, alice: Any) -> None:
-    head = f'<meta name="csrf-token" content="{CSRF}">' + script_of(ACTIVE_STORAGE)
+    head = f'<meta name="csrf-token" content="{CSRF}">' + package(ACTIVE_STORAGE)
     body = (
         '<form method="post" action="/form"><input type="file" name="scan"'
         ' data-direct-upload-url="/rails/direct_uploads"><button>Save</button></form>'
@@ -146,7 +136,7 @@ class Page:
     """A page with Uppy as people set it up; ``hold`` and ``gone`` alone look at what it fetches."""
 
     def __init__(self, version: int, site: Site, chromium: Chromium, user: Any, *, in_parts: bool = True) -> None:
-        self.head = script_of(UPPY[version])
+        self.head = package(UPPY[version])
         self.site, self.chromium, self.user = site, chromium, user
         self.version = version
         endpoint = uploads.uppy_endpoint(principal_of(user))
