@@ -275,7 +275,8 @@ def _functions(files: set[str]) -> dict[tuple[str, str, int], list[FunctionType]
     found: dict[tuple[str, str, int], list[FunctionType]] = defaultdict(list)
     gc.unfreeze()
     for one in gc.get_objects():
-        if isinstance(one, FunctionType) and one.__code__.co_filename in files:
+        # Not isinstance(), which a lazy object answers by being made.
+        if type(one) is FunctionType and one.__code__.co_filename in files:
             code = one.__code__
             found[code.co_filename, code.co_qualname, code.co_firstlineno].append(one)
     gc.freeze()
