@@ -22,7 +22,8 @@ from gateway.links import policy_for
 from gateway.models import File
 
 # Where a path from a row to its user leads is said once, there.
-from gateway.policies import And, Not, Or, Owner, _path_to_user
+from gateway.policies import And, Not, Or, Owner
+from gateway.policies.owner import path_to_user
 from gateway.resources import Resource, alias_of
 from gateway.storages import StorageByAlias
 from gateway.storages.minting import MintedName, hashed_key, mint, per_owner, random_key, random_segment
@@ -124,7 +125,7 @@ def check_fields() -> Iterator[CheckMessage]:
             yield found("E069", f"No file can be saved: {problem}.", one)
         for owner in _owners(_policy_of(one)):
             try:
-                _path_to_user(_row_model(one), owner.path)
+                path_to_user(_row_model(one), owner.path)
             except (FieldDoesNotExist, TypeError) as error:
                 yield found("E065", f"{owner} decides about the field: {error}.", one)
 

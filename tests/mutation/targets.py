@@ -53,7 +53,7 @@ class Target:
 
 
 TARGETS = (
-    Target("gateway/policies.py", _POLICIES),
+    Target("gateway/policies/*.py", _POLICIES),
     Target("gateway/links/*.py", _LINKS),
     Target("gateway/revocation.py", _AGE),
     Target("gateway/epochs.py", _AGE),
