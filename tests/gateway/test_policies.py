@@ -40,6 +40,7 @@ from gateway.policies import (
     Limits,
     ModelPermission,
     Not,
+    ObjectPermission,
     Or,
     Owner,
     RowPolicy,
@@ -793,6 +794,65 @@ def test_the_services_own_files_are_their_owners_or_of_who_has_the_permission(al
     assert letter_of(decide(FILE_POLICY, user_of(grant(bob, "view_file")), file, Delete)) == "D"
 
 
+# ObjectPermission.
+
+
+class Titles:
+    """A backend that knows objects: everybody has the permission that a document is called after."""
+
+    def authenticate(self, *_: Any, **__: Any) -> None:
+        return None
+
+    def has_perm(self, user: Any, permission: Any, row: Any = None) -> bool:
+        return row is not None and row.title == str(permission)
+
+
+ON_THE_OBJECT: dict[str, tuple[str, type, str, Any]] = {
+    "the one that is asked for": ("hostapp.view_document", Download, "user", Allow(policy="ObjectPermission('view')")),
+    "to change": ("hostapp.change_document", Update, "user", Allow(policy="ObjectPermission('view')")),
+    "another": ("hostapp.view_document", Update, "user", Deny("no hostapp.change_document on the object")),
+    "of an operation that has none": ("None", DownloadPrefix, "user", Deny("ObjectPermission('view')")),
+    "of nobody": ("hostapp.view_document", Download, "anonymous", Deny("ObjectPermission('view')")),
+    "of the system": ("hostapp.view_document", Download, "system", Deny("ObjectPermission('view')")),
+}
+
+
+@pytest.mark.parametrize(("title", "asked", "who", "wanted"), ON_THE_OBJECT.values(), ids=ON_THE_OBJECT)
+def test_a_permission_on_the_object_is_the_backends_to_say(
+    alice: Any, settings: Any, title: str, asked: type, who: str, wanted: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.Titles"]
+    principal = {"user": user_of(alice), "anonymous": ANONYMOUS, "system": SYSTEM}[who]
+
+    assert decide(ObjectPermission(), principal, new_document(None, title=title), asked) == wanted
+
+
+def test_a_permission_on_every_object_is_none_on_one_that_is_not_there(alice: Any, admin_user: Any) -> None:
+    row = new_document(alice)
+    not_read = Resource.of_field(row, "file")
+
+    for user in (grant(alice, "view_document"), admin_user):
+        assert evaluate(ModelPermission(), user_of(user), not_read, Download("a")) == Allow(
+            policy="ModelPermission('view')"
+        )
+        assert letter_of(evaluate(ObjectPermission(), user_of(user), not_read, Download("a"))) == "D"
+    assert letter_of(decide(ObjectPermission(), user_of(admin_user), row)) == "A"
+
+
+@pytest.mark.parametrize("answer", ["yes", None, 1], ids=repr)
+def test_a_user_who_answers_anything_else_about_a_permission_fails(alice: Any, answer: Any) -> None:
+    class Odd:
+        pk, is_active = alice.pk, True
+
+        def has_perm(self, *_: Any) -> Any:
+            return answer
+
+    row = new_document(alice)
+
+    for policy in (ModelPermission(), ObjectPermission(), ~ModelPermission(), ~ObjectPermission()):
+        assert isinstance(decide(policy, user_of(Odd()), row), Failure)
+
+
 # Policies of the principal alone.
 
 WHO = ["anonymous", "user", "staff", "system"]
@@ -1027,6 +1087,52 @@ def test_what_cannot_be_said_as_a_query_is_not_visible_as_one() -> None:
 
     for policy in (leaf, ~leaf, leaf & Everyone(), Everyone() | leaf):
         assert visible(policy, ANONYMOUS, Document.objects.all(), Download) is None
+
+
+class Titled(Composable):
+    """Says which rows it allows in a query of its own alone."""
+
+    def __init__(self, titles: str) -> None:
+        self.titles = titles
+
+    def visible(self, principal: Any, queryset: Any, operation: type) -> Any:
+        return queryset.filter(title__in=self.titles).order_by("title")
+
+
+# what is asked, and the titles that it shows of a (alice's), b and c
+SHOWN = {
+    "alone": (Titled("ab"), "ab"),
+    "both": (Titled("ab") & Titled("bc"), "b"),
+    "either": (Titled("a") | Titled("c"), "ac"),
+    "with a condition": (Titled("ab") & Owner("owner"), "a"),
+    "or a condition": (Owner("owner") | Titled("b"), "ab"),
+    "within another": ((Titled("ab") | Titled("c")) & Titled("bc"), "bc"),
+    "with nobody": (Titled("ab") & StaffOnly(), ""),
+    "or anybody": (Titled("a") | Everyone(), "abc"),
+    "the opposite": (~Titled("a"), None),
+    "beside what is no query": (Titled("a") | Leaf("own", owns), None),
+    "after what is no query": (Leaf("own", owns) & Titled("a"), None),
+}
+
+
+@pytest.mark.parametrize(("policy", "titles"), SHOWN.values(), ids=SHOWN)
+def test_queries_of_policies_are_combined(alice: Any, policy: Any, titles: str | None) -> None:
+    for title, owner in {"a": alice, "b": None, "c": None}.items():
+        new_document(owner, title=title)
+
+    queryset = visible(policy, user_of(alice), Document.objects.order_by("-title"), Download)
+
+    assert titles == (None if queryset is None else "".join(sorted(row.title for row in queryset)))
+
+
+def test_a_policy_on_rows_that_says_no_branches_fails_and_so_does_its_opposite(alice: Any) -> None:
+    class Unsaid(RowPolicy):
+        pass
+
+    for policy in (Unsaid(), ~Unsaid()):
+        decided = decide(policy, user_of(alice), new_document(alice))
+        assert isinstance(decided, Failure)
+        assert str(decided.error) == "Unsaid does not say its branches"
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
