@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.mutants import Mutant
-from tests.mutation.session import AtImport, Examples, Mutating, Outcome
+from tests.mutation.session import AtImport, Examples, InOrder, Mutating, Outcome
 from tests.mutation.targets import ROOT, TARGETS, Target, files_of
 
 LEAST_SCORE = 0.90
@@ -39,11 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--module", action="append", default=[], help="a dotted name; again for another")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--seed", type=int, default=1, help="of the order, and so of the sample")
-    parser.add_argument("--at-import", metavar="MODULE:NUMBER", help="run the tests of one mutant from its import on")
+    parser.add_argument(
+        "--at-import", metavar=("MODULE:NUMBER", "ORDER"), nargs=2, help="try one mutant from its import on"
+    )
     options = parser.parse_args(arguments)
     os.chdir(ROOT)
     if options.at_import:
-        return _run_at_import(options.at_import)
+        return _run_at_import(*options.at_import)
     wanted = [(target, module) for target in TARGETS for module in target.modules()]
     if unknown := set(options.module) - {module for _, module in wanted}:
         parser.error(f"not mutated: {', '.join(sorted(unknown))}; one of {', '.join(name for _, name in wanted)}")
@@ -51,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     mutants = [mutant for target, module in wanted for mutant in target.mutants(module)]
     mutating = Mutating(
         mutants,
-        at_import=lambda mutant: [
-            sys.executable, "-m", "tests.mutation", "--at-import", f"{mutant.module}:{mutant.number}",
+        at_import=lambda mutant, order: [
+            sys.executable, "-m", "tests.mutation", "--at-import", f"{mutant.module}:{mutant.number}", str(order),
         ],
         seconds=options.minutes * 60,
         workers=options.workers,
@@ -99,12 +101,12 @@ def _on_a_page(mutant: Mutant) -> str:
     return mutant.name.replace("|", "\\|").replace("`", "'")
 
 
-def _run_at_import(name: str) -> int:
+def _run_at_import(name: str, order: str) -> int:
     module, _, number = name.partition(":")
     target: Target = next(target for target in TARGETS if module in target.modules())
     mutant = target.mutants(module)[int(number)]
     sys.meta_path.insert(0, AtImport(mutant))
-    return int(pytest.main([*PYTEST, "-x", "-k", "not postgres", *target.tests], plugins=[Examples()]))
+    return int(pytest.main([*PYTEST, "-x", *target.tests], plugins=[Examples(), InOrder(Path(order))]))
 
 
 if __name__ == "__main__":

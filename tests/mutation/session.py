@@ -27,11 +27,13 @@ import pytest
 
 from tests.mutation.mutants import Mutant, functions_of
 
-__all__ = ["AtImport", "Examples", "Mutating", "Outcome"]
+__all__ = ["AtImport", "Examples", "InOrder", "Mutating", "Outcome"]
 
 _SURVIVED, _KILLED, _NO_MUTANT = 0, 1, 3
+_NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEAST_SECONDS = 20  # how long a mutant may run, at least
 _TIMES = 6  # and how many times as long as its tests need without it
+_TIMES_ALL = 2  # where these are all tests
 
 
 @dataclass
@@ -73,7 +75,8 @@ class Mutating:
     """Runs mutants in place of the tests, until the time is over.
 
     Args:
-        at_import: gives the command that tries a mutant which shows at import, in an interpreter of its own.
+        at_import: gives the command that tries a mutant which shows at import, in an interpreter of its own, by
+            the tests that a file names.
         seconds: for all of it; mutants are drawn in the order of ``seed``, so that those tried are a fair sample
             of those that show when called; those that show at import come last.
     """
@@ -82,7 +85,7 @@ class Mutating:
         self,
         mutants: Sequence[Mutant],
         *,
-        at_import: Callable[[Mutant], list[str]],
+        at_import: Callable[[Mutant, Path], list[str]],
         seconds: float,
         workers: int,
         seed: int,
@@ -99,6 +102,7 @@ class Mutating:
         self._seconds: dict[str, float] = {}
         self._killers: Counter[str] = Counter()
         self._failures: list[pytest.TestReport] = []
+        self._directory = tempfile.TemporaryDirectory()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if not _needs_a_server(item)]
@@ -168,20 +172,34 @@ class Mutating:
     ) -> tuple[int, _Running]:
         lines = self._touching[str(mutant.file)]
         touching = {test for line in range(mutant.line, mutant.last_line + 1) for test in lines.get(line, ())}
-        tests = sorted(touching, key=lambda test: (-self._killers[test], self._seconds[test]))
+        tests = sorted(touching, key=self._likeliest_first)
         reading, writing = os.pipe()
-        needed = sum(self._seconds[test] for test in tests) if mutant.in_function else sum(self._seconds.values())
+        if mutant.in_function:
+            allowed = _TIMES * sum(self._seconds[test] for test in tests)
+        else:
+            allowed = _TIMES_ALL * sum(self._seconds.values())
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
             os.close(reading)
             _say_nothing()
             if not mutant.in_function:
-                command = self._at_import(mutant)
+                command = self._at_import(mutant, self._order_of(mutant))
                 os.execv(command[0], command)
             _end_with(lambda: self._try(mutant, [items[test] for test in tests], functions, writing))
         os.close(writing)
-        return pid, _Running(mutant, time.monotonic() + _LEAST_SECONDS + _TIMES * needed, reading)
+        return pid, _Running(mutant, time.monotonic() + _LEAST_SECONDS + allowed, reading)
+
+    def _likeliest_first(self, test: str) -> tuple[int, float]:
+        return -self._killers[test], self._seconds[test]
+
+    def _order_of(self, mutant: Mutant) -> Path:
+        """Write down all tests, those before the others that run anything of the mutant's file."""
+        near = set().union(*self._touching[str(mutant.file)].values())
+        tests = sorted(self._seconds, key=lambda test: (test not in near, *self._likeliest_first(test)))
+        order = Path(self._directory.name, f"{mutant.module}.{mutant.number}")
+        order.write_text("\n".join(tests))
+        return order
 
     def _reap(self, running: dict[int, _Running]) -> None:
         time.sleep(0.01)
@@ -201,7 +219,7 @@ class Mutating:
             elif os.waitstatus_to_exitcode(status) == _SURVIVED:
                 self.outcome.survived.append(one.mutant)
                 print(f"survived: {one.mutant.line} {one.mutant.name}", file=sys.__stdout__, flush=True)
-            elif os.waitstatus_to_exitcode(status) == _NO_MUTANT:
+            elif os.waitstatus_to_exitcode(status) == (_NO_MUTANT if one.mutant.in_function else _NO_TESTS):
                 self.outcome.problem = f"{one.mutant.name} could not be put in"
             else:
                 self.outcome.killed.append(one.mutant)
@@ -253,6 +271,18 @@ class AtImport(MetaPathFinder):
         loader = _Loader(fullname, str(self._mutant.file))
         loader.mutant = self._mutant
         return importlib.util.spec_from_file_location(fullname, self._mutant.file, loader=loader)
+
+
+class InOrder:
+    """Runs the tests that a file names, in its order."""
+
+    def __init__(self, order: Path) -> None:
+        self._places = {test: place for place, test in enumerate(order.read_text().split("\n"))}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self._places), key=lambda item: self._places[item.nodeid]
+        )
 
 
 class _Loader(SourceFileLoader):
