@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -1175,3 +1175,16 @@ def test_the_operations_that_are_decided_name_a_key_of_the_grammar() -> None:
 def test_every_operation_is_known_to_this_module() -> None:
     assert set(OPERATION_OF) == set(OPERATIONS) == set(ACTIONS)
     assert all(len({one, other}) == 2 for one, other in itertools.combinations(OPERATIONS, 2))
+
+
+UNCHANGEABLE: list[Any] = [
+    Delete("a"), Update("a"), Share("a"), DownloadPrefix("a/"), Limits(), Allow(), Deny(), Failure(ValueError()),
+    Everyone() & StaffOnly(), Everyone() | StaffOnly(), ~StaffOnly(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", UNCHANGEABLE, ids=lambda value: type(value).__name__)
+def test_what_was_checked_or_answered_cannot_be_changed_afterwards(value: Any) -> None:
+    for field in fields(value):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, field.name, None)

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from gateway.conf import conf
 from gateway.contrib.jwt import JWTAuthenticator
 from gateway.contrib.jwt.issuers import read_issuers
 from gateway.contrib.jwt.keys import KeySource
+from gateway.contrib.jwt.tokens import read_token
 from gateway.errors import DatabaseUnavailable, NotAuthenticated, Unavailable
 from gateway.models import ApiToken, Epoch, ExternalIdentity, Issuance
 from gateway.policies import OPERATIONS
@@ -148,6 +150,13 @@ class TestPrincipal:
         assert not ApiToken.objects.exists()
         assert text.rpartition(".")[2] not in repr(principal)
         assert text not in str(vars(principal.token))
+
+    def test_a_token_that_was_read_does_not_show_itself_and_cannot_be_changed(self) -> None:
+        read = read_token(token())
+        assert repr(read) == "UnverifiedToken()"
+        for name in ("text", "signed", "header", "claims"):
+            with pytest.raises(FrozenInstanceError):
+                setattr(read, name, None)
 
     def test_without_scopes_it_may_ask_for_every_operation(self) -> None:
         principal = identity_of(token(claims_of(scope="Download")))
