@@ -16,7 +16,7 @@ from ninja.schema import DjangoGetter
 from pydantic import ValidationError
 
 from gateway.contrib.ninja import get_schema_field, map_fields
-from gateway.fields import _TOLD
+from gateway.fields.values import _TOLD
 from gateway.models import Issuance
 from gateway.principals import acting_as
 from tests.gateway.conftest import issuances, new_document
