@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+from tests.terraform.resident import Ended, Resident
 
 ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = ROOT / "terraform"
@@ -76,17 +78,17 @@ class Failed(Exception):
 
 
 class Terraform:
-    """The program, with the environment that names its providers.
+    """The program, with the environment that names its providers; left, it is ended.
 
     Args:
         providers: ``TF_REATTACH_PROVIDERS`` of stubs; empty where real ones are installed by ``init``.
         home: a directory of the caller's.
+        environment: more of it, or other values.
     """
 
-    def __init__(self, providers: Mapping[str, str], home: Path) -> None:
+    def __init__(self, providers: Mapping[str, str], home: Path, environment: Mapping[str, str] | None = None) -> None:
         # TERRAFORM names another program, to try another version.
-        named = os.environ.get("TERRAFORM")
-        self._program = [named] if named else [sys.executable, str(Path(__file__).with_name("program.py"))]
+        self._named = os.environ.get("TERRAFORM")
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home),
@@ -96,34 +98,54 @@ class Terraform:
             "CHECKPOINT_DISABLE": "1",
             "HTTPS_PROXY": NOWHERE,
             "HTTP_PROXY": NOWHERE,
+            # Its plans are small and many: memory is cheaper here than collecting it.
+            "GOGC": "400",
             **providers,
+            **(environment or {}),
         }
+        self._resident = Resident(self._environment)
 
-    def run(
-        self,
-        directory: Path,
-        *arguments: str,
-        timeout_seconds: float = 300,
-        environment: Mapping[str, str] | None = None,
-    ) -> str:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resident.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that ran the last command; None where each command has its own."""
+        return self._resident.pid
+
+    def run(self, directory: Path, *arguments: str, timeout_seconds: float = 300) -> str:
         """Run one command and return what it printed.
 
         Raises:
             Failed: its exit status is not 0.
         """
+        try:
+            status, output, errors = self._run(directory, arguments, timeout_seconds)
+        except (Ended, subprocess.TimeoutExpired) as error:
+            raise Failed(f"terraform {' '.join(arguments)}: {error}") from error
+        if status != 0:
+            raise Failed(f"terraform {' '.join(arguments)} ended with {status}\n{output}{errors}")
+        return output
+
+    def _run(self, directory: Path, arguments: Sequence[str], timeout_seconds: float) -> tuple[int, str, str]:
+        if self._named is None:
+            return self._resident.run(directory, arguments, timeout_seconds)
         done = subprocess.run(
-            [*self._program, *arguments],
+            [self._named, *arguments],
             cwd=directory,
-            env=self._environment | dict(environment or {}),
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout_seconds,
             check=False,
         )
-        if done.returncode != 0:
-            raise Failed(f"terraform {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return done.returncode, done.stdout, done.stderr
 
     def apply(self, directory: Path, variables: Mapping[str, Any] | None = None) -> Applied:
         """Apply a root module with the stubs, and return what came of it."""

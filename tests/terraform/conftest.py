@@ -18,8 +18,11 @@ NEWEST = ("aws-6.25.0.json", "azurerm-4.55.0.json", "google-6.50.0.json")
 @pytest.fixture(scope="session")
 def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
     """Terraform with the newest schemas behind it."""
-    with serve([SCHEMAS / name for name in NEWEST]) as providers:
-        yield Terraform(providers, tmp_path_factory.mktemp("home"))
+    with (
+        serve([SCHEMAS / name for name in NEWEST]) as providers,
+        Terraform(providers, tmp_path_factory.mktemp("home")) as program,
+    ):
+        yield program
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,9 @@ output "storages" {{
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="presign-gateway-live-") as name, MotoServer() as moto:
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="presign-gateway-live-"))
+        moto = stack.enter_context(MotoServer())
         directory = Path(name)
         copy_module("aws-s3", directory)
         (directory / "main.tf").write_text(
@@ -81,13 +83,11 @@ def main() -> None:
                 origin=ORIGIN,
             )
         )
-        terraform = Terraform({}, directory)
         mirror = mirror_of_aws()
+        download = {} if mirror else {"HTTPS_PROXY": os.environ.get("HTTPS_PROXY", "")}
+        terraform = stack.enter_context(Terraform({}, directory, download))
         with step("init"):
-            if mirror:
-                terraform.run(directory, "init", f"-plugin-dir={mirror}")
-            else:
-                terraform.run(directory, "init", environment={"HTTPS_PROXY": os.environ.get("HTTPS_PROXY", "")})
+            terraform.run(directory, "init", *([f"-plugin-dir={mirror}"] if mirror else []))
         with step("apply"):
             terraform.run(directory, "apply", *APPLY)
         with step("a second plan is empty"):

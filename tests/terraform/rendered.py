@@ -39,10 +39,10 @@ def rendered_by_provider(mirror: Path, home: Path) -> dict[str, Any]:
     module = copy_module("aws-s3", home)
     (module / "provider.tf").write_text(PROVIDER)
     (module / "given.tfvars.json").write_text(json.dumps(variables()))
-    terraform = Terraform({}, home)
-    terraform.run(module, "init", f"-plugin-dir={mirror}")
-    terraform.run(module, "plan", "-out=plan", "-input=false", "-var-file=given.tfvars.json")
-    state = json.loads(terraform.run(module, "show", "-json", "plan"))["prior_state"]["values"]["root_module"]
+    with Terraform({}, home) as terraform:
+        terraform.run(module, "init", f"-plugin-dir={mirror}")
+        terraform.run(module, "plan", "-out=plan", "-input=false", "-var-file=given.tfvars.json")
+        state = json.loads(terraform.run(module, "show", "-json", "plan"))["prior_state"]["values"]["root_module"]
     return {
         each["address"]: json.loads(each["values"]["json"])
         for each in state["resources"]

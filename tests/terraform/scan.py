@@ -57,9 +57,9 @@ def main(checkov: str) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="presign-gateway-scan-") as name,
         serve([SCHEMAS / schema for schema in NEWEST]) as providers,
+        Terraform(providers, Path(name)) as terraform,
     ):
         directory = Path(name)
-        terraform = Terraform(providers, directory)
         good, bad = directory / "good", directory / "bad"
         good.mkdir()
         bad.mkdir()

@@ -45,8 +45,7 @@ def test_examples_are_valid_and_apply_as_they_are(
 
 
 def test_amazon_is_valid_for_the_oldest_provider_it_allows(tmp_path: Path, copied: Callable[[str], Path]) -> None:
-    with serve([SCHEMAS / "aws-5.100.0.json"]) as providers:
-        old = Terraform(providers, tmp_path)
+    with serve([SCHEMAS / "aws-5.100.0.json"]) as providers, Terraform(providers, tmp_path) as old:
         directory = copied("aws-s3")
         old.run(directory, "init", "-backend=false")
         old.run(directory, "validate")
