@@ -130,15 +130,20 @@ def _one_identity(request: HttpRequest) -> Principal:
         raise NotAuthenticated("no credential was accepted")
     if not found.is_active:
         raise NotAuthenticated("the user is not active")
-    has_an_age = found.token is not None or found.session_epoch is not None
-    if has_an_age and (problem := epochs.void_credential(found, epochs.now(found))):
-        raise NotAuthenticated(problem)
+    if found.token is not None or found.session_epoch is not None:
+        read = epochs.now(found)
+        if problem := epochs.void_credential(found, "", read):
+            raise NotAuthenticated(problem)
+        epochs.keep(found, read)
     return found
 
 
 class _CSRFCheck(CsrfViewMiddleware):
     def _reject(self, request: HttpRequest, reason: str) -> Any:
         return reason
+
+
+_CSRF_CHECK = _CSRFCheck(lambda _: HttpResponse())
 
 
 def _check_csrf(request: HttpRequest) -> None:
@@ -148,8 +153,7 @@ def _check_csrf(request: HttpRequest) -> None:
     """
     headers_only: Any = copy.copy(request)
     headers_only._post = QueryDict()
-    check = _CSRFCheck(lambda _: HttpResponse())
-    check.process_request(headers_only)
-    reason: Any = check.process_view(headers_only, None, (), {})  # type: ignore[arg-type]
+    _CSRF_CHECK.process_request(headers_only)
+    reason: Any = _CSRF_CHECK.process_view(headers_only, None, (), {})  # type: ignore[arg-type]
     if reason is not None:
         raise CSRFFailed(str(reason))

@@ -15,18 +15,21 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
-from django.db import router
+from django.db import connections, router
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from gateway.errors import TakenBack
-from gateway.models import ApiToken, Epoch, Issuance
-from gateway.principals import SESSION_EPOCH, Principal
+from gateway.models import Epoch, Issuance
+from gateway.principals import SESSION_EPOCH, Principal, ambient_lease
 
-__all__ = ["Now", "check_not_overtaken", "is_void", "now", "object_targets", "stamp_of", "void_credential"]
+__all__ = [
+    "Now", "check_not_overtaken", "is_void", "keep", "kept", "now", "object_targets", "stamp_of", "void_credential",
+]  # fmt: skip
 
 Scope = Epoch.Scope
 _NOBODY = "0" * 32
+_SHOWN = {Scope.EVERYTHING: "everything", Scope.TENANT: "the tenant", Scope.PRINCIPAL: "the user"}
 _STAMP = re.compile(r"(?P<number>[0-9]{1,19})-(?P<principal>[0-9a-f]{32})(?:-(?P<tenant>[0-9a-f]{32}))?")
 
 
@@ -35,45 +38,59 @@ class Now:
     """What a decision has to know: the number that everything given now is given under, and what is void.
 
     Attributes:
-        everything, principal: number and instant of the last time that all, or all of the principal's, was
-            taken back.
+        everything, principal, tenant: number of the last time that all, or all of the principal's or the
+            tenant's, was taken back; 0 where it never was.
     """
 
     number: int = 0
-    everything: tuple[int, datetime] | None = None
-    principal: tuple[int, datetime] | None = None
-    tenant: tuple[int, datetime] | None = None
+    everything: int = 0
+    principal: int = 0
+    tenant: int = 0
 
 
 def now(principal: Principal, tenant: str = "") -> Now:
     """Read the epochs that concern a principal, in one query."""
-    named = {
-        Epoch.digest_of(Scope.COUNTER): "number",
-        Epoch.digest_of(Scope.EVERYTHING): "everything",
-        Epoch.digest_of(Scope.PRINCIPAL, principal.id): "principal",
-    }
-    if tenant:
-        named[Epoch.digest_of(Scope.TENANT, tenant)] = "tenant"
-    found: dict[str, Any] = {}
-    for digest, number, at in _rows().filter(digest__in=list(named)).values_list("digest", "number", "at"):
-        found[named[digest]] = number if named[digest] == "number" else (number, at)
-    return Now(**found)
+    named = {Epoch.digest_of(Scope.COUNTER): "number"}
+    named |= {Epoch.digest_of(*about): about[0].value for about in _epochs_of(principal, tenant)}
+    found = _numbers(f"digest IN ({', '.join(['%s'] * len(named))})", *named)
+    return Now(**{named[digest]: number for digest, number in found.items()})
 
 
-def void_credential(principal: Principal, read: Now) -> str:
+def keep(principal: Principal, read: Now) -> None:
+    """Keep what was read to authenticate a request for the link that it asks for."""
+    lease = ambient_lease()
+    if lease is not None:
+        lease.epochs = (principal.id, read)
+
+
+def kept(principal: Principal) -> Now | None:
+    """Return what :func:`keep` has kept, once; only for links, which :func:`check_not_overtaken` looks at again."""
+    lease = ambient_lease()
+    if lease is None or lease.epochs is None:
+        return None
+    (name, read), lease.epochs = lease.epochs, None
+    return read if name == principal.id else None
+
+
+def void_credential(principal: Principal, tenant: str, read: Now) -> str:
     """Say why the token or session that proves a principal is void; empty where it is not.
 
     What the gateway does not know, such as another framework's token, is for its own framework to end.
     """
-    for taken, what in ((read.everything, "everything"), (read.tenant, "the tenant"), (read.principal, "the user")):
-        if taken is None:
+    for scope, target in _epochs_of(principal, tenant):
+        number = getattr(read, scope.value)
+        if not number:
             continue
-        if principal.token is not None:
-            is_void = _is_older(principal.token, *taken)
+        token, began = principal.token, principal.session_epoch
+        if token is not None:
+            # Tokens of other issuers know nothing of our numbers, but when they were made.
+            is_void = token.created_at <= _instant_of(scope, target) if token.epoch is None else token.epoch < number
         else:
-            is_void = principal.session_epoch is not None and principal.session_epoch < taken[0]
+            is_void = began is not None and began < number
         if is_void:
-            return f"what {what} was given before {taken[1]:%Y-%m-%d %H:%M:%S} was taken back"
+            return (
+                f"what {_SHOWN[scope]} was given before {_instant_of(scope, target):%Y-%m-%d %H:%M:%S} was taken back"
+            )
     return ""
 
 
@@ -128,7 +145,7 @@ def check_not_overtaken(rows: Iterable[Issuance]) -> None:
     if not issued:
         return
     least = min(row.epoch for row in issued if row.epoch is not None)
-    taken: dict[str, int] = dict(_rows().filter(number__gt=least).values_list("digest", "number"))
+    taken = _numbers("number > %s", least)
     if taken and any(taken.get(digest, 0) > (row.epoch or 0) for row in issued for digest in _digests_of(row)):
         raise TakenBack("what was asked for was taken back in the meantime")
 
@@ -143,11 +160,6 @@ def _digests_of(row: Issuance) -> Iterator[str]:
         yield Epoch.digest_of(Scope.OBJECT, target)
 
 
-def _is_older(token: ApiToken, number: int, at: datetime) -> bool:
-    # Tokens of other issuers know nothing of our numbers, but when they were made.
-    return token.created_at <= at if token.epoch is None else token.epoch < number
-
-
 def _is_tag_of(tag: str, scope: str, target: str) -> bool:
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return any(hmac.compare_digest(tag, _tag(scope, target, key)) for key in keys)
@@ -156,6 +168,30 @@ def _is_tag_of(tag: str, scope: str, target: str) -> bool:
 def _tag(scope: str, target: str, secret_key: str | bytes) -> str:
     mac = salted_hmac(f"presign-gateway stamp {scope}", target, secret=secret_key, algorithm="sha256")
     return mac.hexdigest()[:32]
+
+
+def _epochs_of(principal: Principal, tenant: str) -> list[tuple[Epoch.Scope, str]]:
+    """Name the epochs that end what proves a principal."""
+    tenants = [(Scope.TENANT, tenant)] if tenant else []
+    return [(Scope.EVERYTHING, ""), *tenants, (Scope.PRINCIPAL, principal.id)]
+
+
+def _numbers(condition: str, *parameters: str | int) -> dict[str, int]:
+    """Return numbers by digest. In plain SQL, since every link asks twice, and the ORM takes longer than the database.
+
+    Args:
+        condition: written here, never made of what anybody sends.
+    """
+    connection = connections[router.db_for_write(Epoch)]
+    table = connection.ops.quote_name(Epoch._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT digest, number FROM {table} WHERE {condition}", parameters)  # noqa: S608
+        return dict(cursor.fetchall())
+
+
+def _instant_of(scope: Epoch.Scope, target: str) -> datetime:
+    at: datetime = _rows().values_list("at", flat=True).get(digest=Epoch.digest_of(scope, target))
+    return at
 
 
 def _rows() -> Any:

@@ -264,11 +264,12 @@ def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
     wanted = list(resources)
     model, field = wanted[0].model, wanted[0].field
     assert model is not None
-    rows = model._base_manager.using(router.db_for_write(model))
-    rows = rows.filter(pk__in={resource.pk for resource in wanted if _could_be(model, resource.pk)})
+    conditions: dict[str, Any] = {"pk__in": {resource.pk for resource in wanted if _could_be(model, resource.pk)}}
     if len(wanted) == 1 and wanted[0].key is not None and not wanted[0].is_new:
-        rows = rows.filter(**{field or "key": wanted[0].key})
-    return rows.filter(state=FileState.READY) if model is File else rows
+        conditions[field or "key"] = wanted[0].key
+    if model is File:
+        conditions["state"] = FileState.READY
+    return model._base_manager.using(router.db_for_write(model)).filter(**conditions)
 
 
 def resolved(resource: Resource, row: models.Model) -> Resource | None:

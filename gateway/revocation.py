@@ -81,6 +81,9 @@ def revoke(scope: str, target: str = "", *, by: Principal, reason: str = "") -> 
             defaults={"scope": scope, "target": target, "number": number, "at": at, "reason": reason[:255]},
         )
         audit.record([_row(scope, target, by, reason, at)])
+    lease = ambient_lease()
+    if lease is not None:
+        lease.epochs = None  # what this request asks for after it is no older
     # Now that it is committed: a link that is recorded later finds the epoch before it leaves.
     ended, living = _links_of(scope, target, at)
     return Revoked(

@@ -42,8 +42,11 @@ __all__ = ["decide", "reading"]
 logger = logging.getLogger(__name__)
 
 
-def decide(principal: Principal, asks: Sequence[Ask]) -> epochs.Now:
+def decide(principal: Principal, asks: Sequence[Ask], kept: epochs.Now | None = None) -> epochs.Now:
     """Find each row, and answer each question by a refusal or by limits.
+
+    Args:
+        kept: what this request has already read of what was taken back; without a tenant's.
 
     Returns:
         What had been taken back before the first question was asked: an answer is no newer than that.
@@ -60,9 +63,11 @@ def decide(principal: Principal, asks: Sequence[Ask]) -> epochs.Now:
         return nothing
     if not asks:
         return nothing
+    tenant = tenant_name(principal)
     with reading():
-        read = epochs.now(principal, tenant_name(principal))
-    if problem := epochs.void_credential(principal, read):
+        read = epochs.now(principal, tenant) if kept is None or tenant else kept
+        problem = epochs.void_credential(principal, tenant, read)
+    if problem:
         for ask in asks:
             ask.refuse(problem)
         return read

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+from gateway import epochs
 from gateway.conf import conf
 from gateway.errors import (
     AccessDenied,
@@ -189,7 +190,7 @@ def issue_many(
     if ttl is not None:
         check_ttl(ttl, conf().max_ttl)
     now = datetime.now(UTC)
-    read = decide(principal, asks)
+    read = decide(principal, asks, epochs.kept(principal))
     sign_asks(principal, [ask for ask in asks if ask.refusal is None], ttl, now, read)
     record_asks(principal, asks, now, Issuance.Decision.ISSUED, read)
     lease = ambient_lease()

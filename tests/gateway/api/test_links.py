@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -55,6 +56,17 @@ def asked_at(address: str, *references: str, **fields: Any) -> dict[str, Any]:
 
 
 class TestLink:
+    def test_it_costs_the_statements_that_it_needs_and_no_more(self, alice: Any) -> None:
+        file, client = file_of(alice), by_session(alice)
+        with CaptureQueriesContext(connection) as queries:
+            assert client.send(LINKS, {"file": str(file.pk)}).status_code == 201
+        asked = [re.findall(r'(?:FROM|INTO) "(\w+)"', query["sql"])[0] for query in queries]
+        # What was taken back is asked when the session is believed, and once more when the row is written.
+        assert asked == [
+            "django_session", "auth_user", "presign_gateway_epoch", "presign_gateway_file", "presign_gateway_issuance",
+            "presign_gateway_epoch",
+        ]  # fmt: skip
+
     def test_the_owner_gets_one(self, alice: Any) -> None:
         file = file_of(alice)
         before = timezone.now().replace(microsecond=0)
