@@ -391,6 +391,7 @@ class UploadSession(models.Model):
         SINGLE = "single"
         MULTIPART = "multipart"
         FORM = "form"
+        RESUMABLE = "resumable"
 
     id = models.CharField(primary_key=True, max_length=40, default=_new_upload_id, editable=False)
     principal = models.CharField(max_length=255, help_text="Who began it, and alone may go on with it.")
@@ -405,7 +406,9 @@ class UploadSession(models.Model):
     md5 = models.CharField(max_length=32, blank=True, help_text="As declared, where no SHA-256 was; hexadecimal.")
     strategy = models.CharField(max_length=16, choices=Strategy)
     part_bytes = models.PositiveBigIntegerField(default=0)
-    store_upload_id = models.CharField(max_length=1024, blank=True)
+    store_upload_id = models.CharField(
+        max_length=4096, blank=True, help_text="Sealed where it is a secret: the URL of a resumable session."
+    )
     target = models.CharField(max_length=400, blank=True, help_text="Reference to the field that gets the file.")
     idempotency = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001  (unique, and mostly none)
     request_digest = models.CharField(max_length=64, blank=True)

@@ -65,6 +65,8 @@ _SECRET = re.compile(
     rf"[\w\-]{{0,40}}?(?:{_NAME}|{_POLICY}){_QUOTE}"
     r"|(?<![a-z0-9])bearer\s{1,8}(?P<bearer>[\w\-.~+/]{16,}=*)"
     r"|pgw_(?P<api_token>[\w\-]+)"
+    # A resumable session of Cloud Storage; the gateway's own ids are none.
+    rf"|[?&]upload_id=(?!upl_)(?P<session>{_WORD})"
     # http://user:password@host
     r"|://[^\s/?#@:\"']{0,128}:(?P<password>[^\s/?#@\"']{1,256})(?=@)",
     re.IGNORECASE | re.ASCII,

@@ -24,7 +24,7 @@ _identities: defaultdict[str, set[tuple[str, str | None]]] = defaultdict(set)
 
 # Of its own, since gateway.redaction is among what it watches.
 _SECRET = re.compile(
-    r"(?:x-(?:amz|goog)-signature|x-amz-security-token|signature|\bsig|\bmac|md5)=(?P<value>[A-Za-z0-9%+/_~.-]{16,})"
+    r"(?:x-(?:amz|goog)-signature|x-amz-security-token|signature|\bsig|\bmac|md5|upload_id)=(?P<value>[A-Za-z0-9%+/_~.-]{16,})"
     r"|\bpgw_[A-Za-z0-9_-]{16,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----",

@@ -26,6 +26,7 @@ SECRETS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "a link": (f"see {LINK}", ()),
     "a link as an argument": ("see %s", (LINK,)),
     "the query of a link to Azure": ("sv=2026-02-06&sig=%s", ("abcdefghij%2Bklmnop%3D",)),
+    "a resumable session": ("PUT /upload/storage/v1/b/b/o?uploadType=resumable&upload_id=%s", ("AHmUCY1cXVb-q_3Zk8",)),
     "an API token": ("token pgw_abcdefghijklmnopqrstuvwxyz", ()),
     "a JSON web token": ("eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", ()),
     "a private key": ("-----BEGIN PRIVATE KEY-----", ()),

@@ -142,7 +142,7 @@ class UploadRequest(Strict):
     target: Reference | None = Field(
         None, description="The field that gets the file; null for a file of the service's own."
     )
-    strategy: Literal["auto", "single", "multipart", "form"] = "auto"
+    strategy: Literal["auto", "single", "multipart", "form", "resumable"] = "auto"
 
 
 class WantedPart(Strict):
@@ -368,9 +368,12 @@ class UploadInfo(Strict):
 
     id: str
     state: Literal["issued", "uploading", "verifying", "ready", "rejected", "aborted", "expired"]
-    strategy: Literal["single", "multipart", "form"]
+    strategy: Literal["single", "multipart", "form", "resumable"]
     parts: UploadParts | None
     received: list[ReceivedPart] | None = Field(description="The parts that the store has; null where there are none.")
+    received_bytes: int | None = Field(
+        description="How many bytes, from the first on, the store has of a resumable upload; else null."
+    )
     file: UploadedFile | None = Field(description="null until the upload is ready.")
     reason: str | None = Field(description="Of a rejected upload, the code that finalize answers with.")
     expires_at: datetime
@@ -381,7 +384,7 @@ class UploadBegun(Strict):
 
     id: str
     state: Literal["issued", "uploading", "verifying", "ready", "rejected", "aborted", "expired"]
-    strategy: Literal["single", "multipart", "form"]
+    strategy: Literal["single", "multipart", "form", "resumable"]
     request: SignedRequest | None = Field(description="null for an upload in parts, and for one that is over.")
     guarantees: UploadGuarantees
     parts: UploadParts | None

@@ -44,6 +44,8 @@ MAX_IDEMPOTENCY_CHARACTERS = 255
 # A store that has the object already says so: the upload that a client tried again was done.
 _DONE = [409, 412]
 _ID = re.compile(r"upl_[0-9a-f]{32}")
+# RFC 6454 section 6.2 in ASCII; "null" is any page's
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9.\-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _IDEMPOTENCY_KEY = re.compile(rf"[!-~]{{1,{MAX_IDEMPOTENCY_CHARACTERS}}}")
 _IDEMPOTENCY = header(
     "Idempotency-Key", "A repeat with the same body returns the same upload, signed anew.", MAX_IDEMPOTENCY_CHARACTERS
@@ -72,7 +74,9 @@ def begin_router(*, files: bool) -> Router:
             raise InvalidRequest("target is null; the reference of a field of the project")
         principal = principal_of(request)
         throttling.spend_links(principal.id, 1)
-        return answer(_begun(uploads.begin(principal, _wanted(asked), idempotency_key=_idempotency_key(request))), 201)
+        return answer(
+            _begun(uploads.begin(principal, _wanted(request, asked), idempotency_key=_idempotency_key(request))), 201
+        )
 
     return begin
 
@@ -124,6 +128,7 @@ def read_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
         "strategy": session.strategy,
         "parts": _parts(session),
         "received": received,
+        "received_bytes": found.size_bytes,
         "file": file_of(session) if session.state == UploadState.READY else None,
         "reason": session.reason or None,
         "expires_at": _instant(session.expires_at),
@@ -167,7 +172,7 @@ def abort_upload(request: HttpRequest, upload_id: str) -> HttpResponse:
     return response
 
 
-def _wanted(asked: UploadRequest) -> uploads.Wanted:
+def _wanted(request: HttpRequest, asked: UploadRequest) -> uploads.Wanted:
     return uploads.Wanted(
         filename=asked.filename,
         content_type=asked.content_type,
@@ -175,7 +180,16 @@ def _wanted(asked: UploadRequest) -> uploads.Wanted:
         sha256=_sha256(asked.checksum),
         target=asked.target or "",
         strategy=asked.strategy,
+        origin=_origin(request) if asked.strategy == "resumable" else "",
     )
+
+
+def _origin(request: HttpRequest) -> str:
+    """Return the origin of the page that asks, as its browser says; empty where no browser does."""
+    origin = request.headers.get("Origin", "")
+    if origin and not _ORIGIN.fullmatch(origin):
+        raise InvalidRequest(f"Origin is {shortened(origin)}; that of a page, to which the session is bound")
+    return str(origin)
 
 
 def _begun(begun: uploads.Begun) -> dict[str, Any]:

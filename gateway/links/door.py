@@ -5,7 +5,7 @@ Must not answer what was not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +13,7 @@ from gateway import epochs
 from gateway.conf import conf
 from gateway.errors import (
     AccessDenied,
+    GatewayError,
     StorageUnavailable,
     TTLTooLong,
 )
@@ -21,7 +22,7 @@ from gateway.links.asks import PROBE_KEY, SIGNABLE, Ask, AskedFor, check_asked, 
 from gateway.links.deciding import decide, reading
 from gateway.links.lifetimes import aware, caps_of, check_ttl, ends_of
 from gateway.links.recording import record_asks
-from gateway.links.signing import prepare, sign_asks, sign_prefix, signing_at
+from gateway.links.signing import open_session, prepare, sign_asks, sign_prefix, signing_at
 from gateway.links.tenants import other_tenant
 from gateway.models import Issuance
 from gateway.policies import (
@@ -33,9 +34,9 @@ from gateway.principals import Principal, ambient_lease
 from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
 from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput
-from providers.types import Download
+from providers.types import Download, Upload
 
-__all__ = ["allowed", "authorize", "issue", "issue_cookies", "issue_many", "permit", "rehearse"]
+__all__ = ["allowed", "authorize", "issue", "issue_cookies", "issue_many", "issue_session", "permit", "rehearse"]
 
 
 def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> Allow:
@@ -204,6 +205,36 @@ def issue_many(
         assert answer is not None
         answers.append(answer)
     return answers
+
+
+def issue_session(
+    principal: Principal, resource: Resource, upload: Upload, start: Callable[[], str], *, ttl: timedelta
+) -> IssuedURL:
+    """Decide about one upload, have its store open a session for it, record it, and return that as a link.
+
+    Args:
+        start: opens the session, or finds the one that is open, and returns its URL; asked after a yes alone.
+        ttl: how long the upload may take; what caps links does not cap it.
+
+    Raises:
+        AccessDenied: no.
+        GatewayError: as ``start`` raises; it is recorded, and nothing leaves.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
+    """
+    ask = Ask(resource, upload, kind_of(upload))
+    check_asked([ask])
+    now = datetime.now(UTC)
+    read = decide(principal, [ask])
+    if ask.refusal is None:
+        try:
+            open_session(ask, principal, start, ttl, now)
+        except GatewayError as error:
+            ask.refuse(getattr(error, "reason", "") or str(error), error)
+    record_asks(principal, [ask], now, Issuance.Decision.ISSUED, read)
+    if ask.refusal is not None:
+        raise ask.refusal.error
+    assert ask.issued is not None
+    return ask.issued
 
 
 def issue_cookies(principal: Principal, alias: str, prefix: str, *, ttl: timedelta | None = None) -> SignedCookies:

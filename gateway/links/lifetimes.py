@@ -22,7 +22,7 @@ from gateway.principals import Principal
 from providers.errors import InvalidTTL
 from providers.types import Download
 
-__all__ = ["aware", "caps_of", "check_ttl", "ends_of", "set_lifetime"]
+__all__ = ["aware", "caps_of", "check_ttl", "ends_of", "set_lifetime", "set_session_lifetime"]
 
 
 def set_lifetime(ask: Ask, principal: Principal, storage: Any, ttl: timedelta | None, now: datetime) -> None:
@@ -39,6 +39,21 @@ def set_lifetime(ask: Ask, principal: Principal, storage: Any, ttl: timedelta | 
     if ask.window is not None:
         ask.signed_at = ask.window.start
         ask.limited_by = ask.limited_by or "url_window"
+    _end(ask, principal, wanted, now)
+
+
+def set_session_lifetime(ask: Ask, principal: Principal, wanted: timedelta, now: datetime) -> None:
+    """Let a store's session be good for as long as its upload, under the policy's limit and every end.
+
+    What caps the life of links does not cap it: a project has switched sessions on, knowing that they live longer.
+    """
+    cap = ask.limits.max_ttl
+    if cap is not None and wanted > cap:
+        wanted, ask.limited_by = cap, "policy"
+    _end(ask, principal, wanted, now)
+
+
+def _end(ask: Ask, principal: Principal, wanted: timedelta, now: datetime) -> None:
     for name, end in ends_of(ask, principal):
         # From the start of the window, so that the end of the link is the same while it lasts.
         if end is not None and (left := aware(end) - (ask.signed_at or now)) < wanted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from gateway.errors import (
 from gateway.links.answers import IssuedURL
 from gateway.links.asks import PROBE_KEY, Ask, AskedFor
 from gateway.links.checking import check_link
-from gateway.links.lifetimes import set_lifetime
+from gateway.links.lifetimes import set_lifetime, set_session_lifetime
 from gateway.links.tenants import tenant_name
 from gateway.principals import Principal
 from gateway.resources import facts_of, private_storage
@@ -34,7 +34,7 @@ from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput, ProviderError
 from providers.types import Download, Provider, SignedURL, Upload, UploadPart
 
-__all__ = ["UNKNOWN_TYPE", "prepare", "probe", "sign_asks", "sign_prefix", "signing_at"]
+__all__ = ["UNKNOWN_TYPE", "open_session", "prepare", "probe", "sign_asks", "sign_prefix", "signing_at"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,14 @@ def sign_prefix(ask: Ask, principal: Principal, alias: str, ttl: timedelta | Non
             limited_by=ask.limited_by,
         )
         return cookies
+
+
+def open_session(ask: Ask, principal: Principal, start: Callable[[], str], ttl: timedelta, now: datetime) -> None:
+    """Have a store open a session for what was decided, which is a link like any other but that nobody signs."""
+    set_session_lifetime(ask, principal, ttl, now)
+    ask.link_id = f"lnk_{secrets.token_hex(16)}"
+    expires_at = now.replace(microsecond=0) + timedelta(seconds=ask.seconds)
+    ask.issued = _issued(ask, SignedURL(url=start(), method="PUT", expires_at=expires_at))
 
 
 def _issued(ask: Ask, signed: SignedURL) -> IssuedURL:

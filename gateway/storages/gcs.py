@@ -88,6 +88,8 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
             Google's, whatever ``STORAGE_EMULATOR_HOST`` says.
         public_endpoint_url: sign for the host that browsers see.
         addressing_style: ``path``, as django-storages' links have it, or ``virtual``.
+        resumable_uploads: let clients ask for a resumable session, which outlives every link: it is cancelled
+            with its upload, and dies by itself after a week.
 
     Beside :class:`PrivateStorageMixin`'s. What would make a link unsigned or an object public is refused:
     ``querystring_auth=False``, public ACLs.
@@ -105,6 +107,7 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         "endpoint_url",
         "public_endpoint_url",
         "addressing_style",
+        "resumable_uploads",
     )
 
     def get_default_settings(self) -> dict[str, Any]:
@@ -120,6 +123,7 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         self.endpoint_url: str | None = own.get("endpoint_url")
         self.public_endpoint_url: str | None = own.get("public_endpoint_url")
         self.addressing_style: Any = own.get("addressing_style", "path")
+        self.resumable_uploads: Any = own.get("resumable_uploads", False)
         self._own = own
         if problem := self._problem() or self._problem_of_signing():
             raise ImproperlyConfigured(problem)
@@ -132,6 +136,19 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
     def objects(self) -> GCSObjects:
         """The bucket, as uploads look at it."""
         return GCSObjects(self)
+
+    def public_session_url(self, url: str) -> str:
+        """Return the URL of a resumable session at the host that browsers see.
+
+        Raises:
+            InvalidConfiguration: it is none of this bucket's.
+        """
+        path = f"/upload/storage/v1/b/{self.bucket_name}/o?"
+        origin = (self.endpoint_url or _ENDPOINT_URL).rstrip("/")
+        query = url.removeprefix(origin + path)
+        if query == url or not any(pair.startswith("upload_id=") and len(pair) > 10 for pair in query.split("&")):
+            raise InvalidConfiguration("the store's answer is no session of the bucket at endpoint_url")
+        return f"{(self.public_endpoint_url or origin).rstrip('/')}{path}{query}"
 
     @property
     def provider(self) -> GCSProvider:
@@ -269,6 +286,8 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
             return f"location is {self.location!r}; its {problem}"
         if self.addressing_style not in ("path", "virtual"):
             return f"addressing_style is {self.addressing_style!r}; path or virtual"
+        if type(self.resumable_uploads) is not bool:
+            return f"resumable_uploads is {self.resumable_uploads!r}; True or False"
         if self.custom_endpoint and self.public_endpoint_url:
             return "custom_endpoint and public_endpoint_url both say where links lead; give one"
         if self.blob_chunk_size is not None and (self.blob_chunk_size <= 0 or self.blob_chunk_size % _CHUNK_BYTES):

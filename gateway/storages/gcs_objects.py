@@ -1,15 +1,19 @@
 """What uploads need of a Cloud Storage bucket, through the SDK of the storage.
 
-Must not sign a link. It takes no parts: a part-wise upload of Cloud Storage has no condition that keeps it from
-overwriting, and a resumable one is a secret that outlives every link.
+Must not sign a link, nor show the URL of a session. It takes no parts: a part-wise upload of Cloud Storage has no
+condition that keeps it from overwriting.
 """
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from google.api_core.exceptions import Forbidden, NotFound
+import requests
+from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from gateway.storages.objects import ListedObject, StoredObject
@@ -22,10 +26,16 @@ __all__ = ["GCSObjects"]
 _CHUNK_BYTES = 8 * 2**20
 # A client waits for the answer; the SDK's own would be two minutes.
 _WAITING: dict[str, Any] = {"timeout": (5, 30), "retry": DEFAULT_RETRY.with_timeout(5)}
+_SESSION_TIMEOUT = (5, 30)
+# https://cloud.google.com/storage/docs/json_api/v1/status-codes: expired, lost, and cancelled
+_OVER = frozenset({404, 410, 499})
+_RANGE = re.compile(r"bytes=0-([0-9]+)")
 
 
 class GCSObjects:
-    """The :class:`~gateway.storages.objects.ObjectStore` of a Cloud Storage bucket."""
+    """The :class:`~gateway.storages.objects.ResumableStore` of a Cloud Storage bucket."""
+
+    session_lifetime = timedelta(days=7)  # https://cloud.google.com/storage/docs/resumable-uploads
 
     def __init__(self, storage: PrivateGCSStorage) -> None:
         self._storage = storage
@@ -64,3 +74,55 @@ class GCSObjects:
                 name=blob.name.removeprefix(prefix), size_bytes=blob.size, etag=str(blob.generation),
                 modified_at=blob.updated,
             )  # fmt: skip
+
+    # https://cloud.google.com/storage/docs/performing-resumable-uploads
+
+    @property
+    def opens_sessions(self) -> bool:
+        return bool(self._storage.resumable_uploads)
+
+    def begin_session(
+        self, name: str, *, content_type: str, size_bytes: int, md5: bytes | None, origin: str | None
+    ) -> str:
+        blob = self._storage.bucket.blob(self._storage.object_key(name))
+        if md5 is not None:
+            blob.md5_hash = base64.b64encode(md5).decode()
+        try:
+            url = blob.create_resumable_upload_session(
+                content_type=content_type, size=size_bytes, origin=origin, if_generation_match=0, checksum=None,
+                **_WAITING,
+            )  # fmt: skip
+        except PreconditionFailed as error:
+            raise FileExistsError("the name is taken") from error
+        return str(url)
+
+    def shown_session(self, url: str) -> str:
+        return self._storage.public_session_url(url)
+
+    def session_bytes(self, url: str) -> int | None:
+        answer = self._tell("PUT", url, {"Content-Range": "bytes */*"})
+        if answer.status_code in _OVER:
+            return None
+        if answer.status_code in (200, 201):
+            return int(answer.json()["size"])
+        if answer.status_code != 308:
+            raise RuntimeError(f"the session answers {answer.status_code}")
+        # Without the header nothing has come.
+        known = _RANGE.fullmatch(answer.headers.get("Range", ""))
+        return int(known[1]) + 1 if known else 0
+
+    def cancel_session(self, url: str) -> None:
+        answer = self._tell("DELETE", url, {})
+        if answer.status_code not in _OVER and not answer.ok:
+            raise RuntimeError(f"the session answers {answer.status_code}")
+
+    @staticmethod
+    def _tell(method: str, url: str, headers: dict[str, str]) -> requests.Response:
+        # Without a token: the URL is all that a session asks for.
+        try:
+            return requests.request(
+                method, url, headers={"Content-Length": "0", **headers}, timeout=_SESSION_TIMEOUT, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            # Its text holds the URL.
+            raise ConnectionError(type(error).__name__) from None

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-__all__ = ["FormStore", "ListedObject", "ObjectStore", "PartStore", "ReceivedPart", "StoredObject", "UnfinishedUpload"]
+__all__ = [
+    "FormStore",
+    "ListedObject",
+    "ObjectStore",
+    "PartStore",
+    "ReceivedPart",
+    "ResumableStore",
+    "StoredObject",
+    "UnfinishedUpload",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,4 +132,47 @@ class FormStore(PartStore, Protocol):
         Raises:
             FileNotFoundError: there is no such object, or the upload is over.
         """
+        ...
+
+
+@runtime_checkable
+class ResumableStore(ObjectStore, Protocol):
+    """A bucket that opens a session for one object, which is sent in pieces by whoever has the session's URL.
+
+    The URL is a bearer credential: must not be logged, nor stored as it is.
+
+    Attributes:
+        session_lifetime: after it a session is dead whatever happens.
+        opens_sessions: the project wants them; those that are open can be ended in any case.
+    """
+
+    session_lifetime: timedelta
+
+    @property
+    def opens_sessions(self) -> bool: ...
+
+    def begin_session(
+        self, name: str, *, content_type: str, size_bytes: int, md5: bytes | None, origin: str | None
+    ) -> str:
+        """Open a session for an object of this type, of at most this size, under a name that stays free until then.
+
+        Args:
+            md5: of the whole; the store makes no object of other bytes.
+            origin: of the page that sends; None where it is none.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
+        ...
+
+    def shown_session(self, url: str) -> str:
+        """Return the URL of a session as clients reach it."""
+        ...
+
+    def session_bytes(self, url: str) -> int | None:
+        """Return how many bytes a session has; None where there is none (any more)."""
+        ...
+
+    def cancel_session(self, url: str) -> None:
+        """End a session: nothing is written by it any more. One that is over is no error."""
         ...

@@ -141,7 +141,7 @@ def arrived(session: UploadSession, store: ObjectStore) -> StoredObject | None:
     stored = store.stat(session.key)
     if stored is not None:
         return stored
-    if session.strategy == UploadSession.Strategy.SINGLE:
+    if session.strategy in (UploadSession.Strategy.SINGLE, UploadSession.Strategy.RESUMABLE):
         raise NotUploaded("the object is not there")
     parts = part_store_of(session.storage_alias).parts(session.key, session.store_upload_id)
     if parts is None:

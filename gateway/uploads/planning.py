@@ -16,7 +16,7 @@ from gateway.conf import conf
 from gateway.errors import GatewayError, InvalidRequest, StorageUnavailable
 from gateway.models import UploadSession
 from gateway.resources import private_storage
-from gateway.storages.objects import FormStore, ObjectStore, PartStore
+from gateway.storages.objects import FormStore, ObjectStore, PartStore, ResumableStore
 from gateway.uploads.permission import operation_of
 from providers.errors import InvalidInput
 from providers.types import MAX_PART_NUMBER, Capabilities, Checksum, Upload, UploadForm, UploadPart
@@ -37,6 +37,7 @@ __all__ = [
     "part_store_of",
     "plan",
     "planned_part",
+    "resumable_store_of",
     "store_of",
     "whole",
 ]
@@ -57,8 +58,10 @@ class Wanted:
         content_type: canonical, in lower case.
         sha256, md5: of the whole file, one of them; None leaves it unchecked.
         target: reference to the field that is to get the file; empty is the service's own files.
-        strategy: ``single``, ``multipart``, ``form`` for a browser's form, or ``auto`` for the gateway's choice.
+        strategy: ``single``, ``multipart``, ``form`` for a browser's form, ``resumable`` for a session of the store,
+            or ``auto`` for the gateway's choice, which is one of the first two.
         part_bytes: size of a part, of a client that chooses it itself; 0 is the gateway's choice.
+        origin: of the page that sends to a resumable session, to which it is bound; empty for no page.
     """
 
     filename: str
@@ -67,8 +70,9 @@ class Wanted:
     sha256: bytes | None = None
     md5: bytes | None = None
     target: str = ""
-    strategy: Literal["auto", "single", "multipart", "form"] = "auto"
+    strategy: Literal["auto", "single", "multipart", "form", "resumable"] = "auto"
     part_bytes: int = 0
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,12 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
         if wanted.size_bytes == 0:
             raise InvalidRequest("strategy is form; an empty file is uploaded by single")
         return UploadSession.Strategy.FORM, wanted.size_bytes
+    if strategy == "resumable":
+        if not isinstance(store, ResumableStore) or not store.opens_sessions:
+            raise InvalidRequest("strategy is resumable; this storage opens no sessions")
+        if wanted.size_bytes == 0:
+            raise InvalidRequest("strategy is resumable; an empty file is uploaded by single")
+        return UploadSession.Strategy.RESUMABLE, 0
     if not isinstance(store, PartStore) or not takes_parts:
         raise InvalidRequest("strategy is multipart; this storage takes no parts")
     if wanted.size_bytes == 0:
@@ -179,6 +189,11 @@ def guarantees_of(session: UploadSession) -> Guarantees:
     if session.strategy == UploadSession.Strategy.FORM:
         # The form's own object may be replaced while the form lives; the file is made of it once, by the server.
         return Guarantees(size="signed", content_type="signed", checksum=checked, overwrite="refused")
+    if session.strategy == UploadSession.Strategy.RESUMABLE:
+        # Bound when the session was opened; the size is the most that it takes, and MD5 all that it compares.
+        return Guarantees(
+            size="verified", content_type="signed", checksum="signed" if session.md5 else checked, overwrite="refused"
+        )
     if session.strategy == UploadSession.Strategy.MULTIPART:
         # The server alone completes it, under a name that is free, with a type of its own saying.
         return Guarantees(
@@ -226,6 +241,18 @@ def form_store_of(alias: str) -> FormStore:
     store = store_of(alias)
     if not isinstance(store, FormStore):
         raise StorageUnavailable(f"storage {alias!r} takes no forms")
+    return store
+
+
+def resumable_store_of(alias: str) -> ResumableStore:
+    """Return what resumable uploads need of a storage.
+
+    Raises:
+        StorageUnavailable: it has none.
+    """
+    store = store_of(alias)
+    if not isinstance(store, ResumableStore):
+        raise StorageUnavailable(f"storage {alias!r} has no sessions")
     return store
 
 

@@ -31,6 +31,7 @@ from gateway.links import IssuedURL
 from gateway.models import UploadSession, UploadState
 from gateway.principals import Principal
 from gateway.storages.objects import ReceivedPart
+from gateway.uploads import resumable
 from gateway.uploads.permission import check, own, place_of_session, sessions
 from gateway.uploads.places import Place, place_of
 from gateway.uploads.planning import (
@@ -81,10 +82,11 @@ class Begun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """An upload as it stands, with the parts that the store has."""
+    """An upload as it stands, with the parts, or of a resumable one the bytes from the first on, that the store has."""
 
     session: UploadSession
     parts: list[ReceivedPart] | None
+    size_bytes: int | None = None
 
 
 def begin(principal: Principal, wanted: Wanted, *, idempotency_key: str | None = None) -> Begun:
@@ -108,7 +110,7 @@ def begin(principal: Principal, wanted: Wanted, *, idempotency_key: str | None =
     tenant = links.tenant_name(principal)
     idempotency, digest = _idempotency(principal, tenant, idempotency_key), _digest(wanted)
     if idempotency is not None and (known := sessions().filter(idempotency=idempotency).first()):
-        return _again(principal, known, digest)
+        return _again(principal, known, digest, wanted.origin)
     store = store_of(place.storage_alias)
     strategy, part_bytes = plan(wanted, place.storage_alias, store)
     now = timezone.now()
@@ -133,11 +135,13 @@ def begin(principal: Principal, wanted: Wanted, *, idempotency_key: str | None =
         winner = None if idempotency is None else sessions().filter(idempotency=idempotency).first()
         if winner is None:
             raise
-        return _again(principal, winner, digest)
+        return _again(principal, winner, digest, wanted.origin)
     try:
-        return _start(principal, session, place)
+        return _start(principal, session, place, wanted.origin)
     except GatewayError:
         # Nothing of it has left, and its key is in no link.
+        if session.strategy == UploadSession.Strategy.RESUMABLE:
+            stop_parts(session)  # no store lists its sessions
         sessions().filter(pk=session.pk).delete()
         raise
 
@@ -178,6 +182,8 @@ def look(principal: Principal, upload_id: str) -> Received:
         StorageUnavailable: the store cannot be asked.
     """
     session = own(principal, upload_id)
+    if session.state in _OPEN_TO_LINKS and session.strategy == UploadSession.Strategy.RESUMABLE:
+        return Received(session=session, parts=None, size_bytes=resumable.received_bytes(session))
     if session.strategy != UploadSession.Strategy.MULTIPART or session.state not in _OPEN_TO_LINKS:
         return Received(session=session, parts=None)
     store = part_store_of(session.storage_alias)
@@ -205,6 +211,10 @@ def let_go(session: UploadSession, state: UploadState) -> bool:
     Returns:
         False where it was not open any more.
     """
+    is_resumable = session.strategy == UploadSession.Strategy.RESUMABLE and session.state in UploadState.open()
+    if is_resumable and stop_parts(session):
+        # Ended first: what nothing writes any more need not wait for a week, which is what a session lives.
+        session.links_end_at = min(session.links_end_at, timezone.now())
     with transaction.atomic(using=router.db_for_write(UploadSession)):
         moved = transition(session, UploadState.open(), state, finished_at=timezone.now())
         if moved:
@@ -232,12 +242,15 @@ def _note(session: UploadSession, key: str) -> None:
 
 
 def stop_parts(session: UploadSession) -> bool:
-    """Tell the store that the parts of an upload that is over are not wanted; False where it did not hear."""
+    """Tell the store that the parts, or the session, of an upload are not wanted; False where it did not hear."""
     if not session.store_upload_id:
         return True
     try:
-        with asking(session.storage_alias):
-            part_store_of(session.storage_alias).abort_parts(session.key, session.store_upload_id)
+        if session.strategy == UploadSession.Strategy.RESUMABLE:
+            resumable.cancel(session)
+        else:
+            with asking(session.storage_alias):
+                part_store_of(session.storage_alias).abort_parts(session.key, session.store_upload_id)
     except StorageUnavailable:
         return False  # the sweeper tries again
     sessions().filter(pk=session.pk).update(store_upload_id="")
@@ -250,7 +263,10 @@ def transition(session: UploadSession, sources: Sequence[str], state: str, **val
     return moved == 1
 
 
-def _start(principal: Principal, session: UploadSession, place: Place) -> Begun:
+def _start(principal: Principal, session: UploadSession, place: Place, origin: str) -> Begun:
+    if session.strategy == UploadSession.Strategy.RESUMABLE:
+        link = resumable.issue(principal, session, place, origin)
+        return Begun(session=session, guarantees=guarantees_of(session), link=link)
     if session.strategy == UploadSession.Strategy.MULTIPART:
         _begin_parts(session)
         return Begun(session=session, guarantees=guarantees_of(session))
@@ -277,14 +293,14 @@ def _begin_parts(session: UploadSession) -> None:
     session.refresh_from_db(using=router.db_for_write(UploadSession))
 
 
-def _again(principal: Principal, session: UploadSession, digest: str) -> Begun:
+def _again(principal: Principal, session: UploadSession, digest: str, origin: str) -> Begun:
     if session.request_digest != digest:
         raise IdempotencyConflict("the idempotency key was used for another body")
     has_parts = session.strategy == UploadSession.Strategy.MULTIPART and session.store_upload_id
     if session.state not in _OPEN_TO_LINKS or has_parts:
         return Begun(session=session, guarantees=guarantees_of(session))
     _check_open(session)
-    return _start(principal, session, place_of_session(session))
+    return _start(principal, session, place_of_session(session), origin)
 
 
 def _let_out(session: UploadSession, issued: Sequence[IssuedURL], state: str) -> None:
@@ -313,12 +329,12 @@ def _idempotency(principal: Principal, tenant: str, key: str | None) -> str | No
 def _digest(wanted: Wanted) -> str:
     sha256 = None if wanted.sha256 is None else wanted.sha256.hex()
     md5 = None if wanted.md5 is None else wanted.md5.hex()
-    return _hash(
-        [
-            wanted.filename, wanted.content_type, wanted.size_bytes, sha256, md5, wanted.target, wanted.strategy,
-            wanted.part_bytes,
-        ]
-    )  # fmt: skip
+    said = [
+        wanted.filename, wanted.content_type, wanted.size_bytes, sha256, md5, wanted.target, wanted.strategy,
+        wanted.part_bytes,
+    ]  # fmt: skip
+    # A session is bound to its page: to one of another origin it would be of no use.
+    return _hash([*said, wanted.origin] if wanted.strategy == "resumable" else said)
 
 
 def _hash(value: list[Any]) -> str:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from django.db.models import Q
 from django.utils import timezone
 
 from gateway import outbox
 from gateway.conf import conf
-from gateway.models import ObjectDeletion, UploadState
+from gateway.models import ObjectDeletion, UploadSession, UploadState
 from gateway.storages.objects import ListedObject, ObjectStore, PartStore
 from gateway.uploads.permission import sessions
 from gateway.uploads.planning import asking, store_of
@@ -45,7 +46,9 @@ class TooManyOrphans(Exception):
 def expire(*, now: datetime | None = None, execute: bool = False, limit: int = 1000) -> Iterator[Left]:
     """End the uploads that ran out and whose last link has died, and tell the stores about parts once more."""
     at = now or timezone.now()
-    overdue = sessions().filter(state__in=UploadState.open(), expires_at__lte=at, links_end_at__lte=at - LINK_SKEW)
+    # A resumable session outlives its upload, and is what the server can end.
+    ended = Q(links_end_at__lte=at - LINK_SKEW) | Q(strategy=UploadSession.Strategy.RESUMABLE)
+    overdue = sessions().filter(ended, state__in=UploadState.open(), expires_at__lte=at)
     # What a task is still verifying was finalized in time.
     overdue = overdue.exclude(state=UploadState.VERIFYING, verify_until__gt=at)
     for session in overdue.order_by("expires_at")[:limit]:

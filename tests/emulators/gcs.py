@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from tests.emulators.gcs_resumable import Sessions
 from tests.emulators.gcs_xml import Objects, Refusal, Reply, form_of, problem
 from tests.emulators.process import LOOPBACK, Emulator, Unavailable, free_port
 from tests.verifiers.goog4 import HMACIdentity, Identity, Refused, RSAIdentity, verify_form, verify_signed
@@ -51,6 +52,7 @@ class CloudStorage(Emulator):
         identities: who may sign; taking one out revokes a key.
         tokens: what each access token may do.
         clock_offset: of the server's clock.
+        sessions: the resumable uploads.
         refusals: reasons for which signed requests were refused, in order.
         requests: method and path of every request to the JSON API.
     """
@@ -121,7 +123,7 @@ class CloudStorage(Emulator):
         self.refusals: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.objects = Objects(self._ask)
-        self._resumed: dict[str, str] = {}  # upload id to key
+        self.sessions = Sessions(self.objects, self.now)
         self.wait_until(self._answers, what="the emulator")
         server = _Server((LOOPBACK, 0), _handler(self))
         self.endpoint_url = f"http://{LOOPBACK}:{server.server_address[1]}"
@@ -151,10 +153,21 @@ class CloudStorage(Emulator):
 
     # What arrives.
 
-    def handle(self, method: str, target: str, sent: list[tuple[str, str]], body: bytes) -> Reply:
-        """Answer one request: tokens, the JSON API with a token, or whatever else is signed."""
+    def handle(
+        self, method: str, target: str, sent: list[tuple[str, str]], body: bytes, *, is_whole: bool = True
+    ) -> Reply:
+        """Answer one request: tokens, resumable sessions, the JSON API with a token, or whatever else is signed.
+
+        Args:
+            is_whole: False where the client went away within the body.
+        """
         headers = {name.lower(): value for name, value in sent}
-        path = urlsplit(target).path
+        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        if path.startswith("/upload/storage/v1/") and "upload_id" in query:
+            # Who has the address needs no token.
+            return self.sessions.handle(method, query["upload_id"][-1], headers, body, is_whole=is_whole)
+        if not is_whole:
+            return problem(400, "IncompleteBody")
         if (method, path) == ("POST", "/token"):
             return self._token(body)
         if path.startswith(("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/")):
@@ -233,28 +246,26 @@ class CloudStorage(Emulator):
         if query.get("alt") == "media":
             # The emulator looks at no generation.
             return self.objects.get(bucket, unquote(key), query, headers)
+        if permission == "create" and query.get("uploadType") == "resumable":
+            bucket = parts.path.split("/")[5]
+            with self.objects.lock:
+                return self.sessions.begin(bucket, query, headers, body, self.endpoint_url)
         with self.objects.lock:
-            key = self._key_of(query, headers, body) if permission == "create" else ""
+            key = ""
+            if permission == "create":
+                key = query.get("name") or _name_in(headers.get("content-type", ""), body)
             if "ifGenerationMatch" in query and not self._meets(query["ifGenerationMatch"], parts.path, key):
                 answer = b'{"error": {"code": 412, "message": "conditionNotMet"}}'
                 return Reply(412, answer, {"Content-Type": _JSON})
             kept = {name: value for name, value in headers.items() if name not in ("authorization", "connection")}
             reply = self._ask(method, target, body, kept)
-        if query.get("uploadType") == "resumable" and "location" in reply.headers:
-            self._resumed[parse_qs(urlsplit(reply.headers["location"]).query)["upload_id"][-1]] = key
         passed = {
             name: value for name, value in reply.headers.items() if name not in ("content-length", "server", "date")
         }
         # The emulator's answer to a deletion has a body that it should not have.
         return Reply(204) if method == "DELETE" and reply.status == 200 else Reply(reply.status, reply.body, passed)
 
-    def _key_of(self, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> str:
-        if "upload_id" in query:
-            return self._resumed[query["upload_id"]]
-        return query.get("name") or _name_in(headers.get("content-type", ""), body)
-
     def _meets(self, wanted: str, path: str, key: str) -> bool:
-        """Looked at when an upload begins, and with every piece of a resumable one: the last makes the object."""
         about = self.objects.about(path.split("/")[5], key)
         return wanted == ("0" if about is None else about["generation"])
 
@@ -327,8 +338,9 @@ def _handler(store: CloudStorage) -> type[BaseHTTPRequestHandler]:
 
         def handle_any(self) -> None:
             body = self._chunked() if "Transfer-Encoding" in self.headers else self._sized()
+            is_whole = len(body) >= int(self.headers.get("Content-Length") or 0)
             try:
-                reply = store.handle(self.command, self.path, self.headers.items(), body)
+                reply = store.handle(self.command, self.path, self.headers.items(), body, is_whole=is_whole)
             except Exception as error:  # a mistake of this server must not look like a lost connection
                 reply = problem(501, "Unexpected", type(error).__name__)
             self.send_response(reply.status)

@@ -102,7 +102,7 @@ class Objects:
         return _ranged(content, headers.get("range"), answer)
 
     def put(self, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Reply:
-        _check_digests(headers, body)
+        check_digests(headers, body)
         if "uploadId" in query:
             return self._part(bucket, key, query, body)
         with self.lock:
@@ -204,7 +204,8 @@ def _ranged(content: bytes, wanted: str | None, headers: dict[str, str]) -> Repl
     return Reply(206, content[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{size}"})
 
 
-def _check_digests(headers: Mapping[str, str], body: bytes) -> None:
+def check_digests(headers: Mapping[str, str], body: bytes) -> None:
+    """Hold a body to the digests that were said of it."""
     digests = [("md5", headers["content-md5"])] if "content-md5" in headers else []
     for pair in filter(None, headers.get("x-goog-hash", "").split(",")):
         name, _, value = pair.strip().partition("=")

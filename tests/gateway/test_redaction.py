@@ -165,6 +165,7 @@ HIDDEN = {
     "SigV4": f"https://b/k?X-Amz-Signature={SECRET}&x=1",
     "session token": f"?X-Amz-Security-Token={SECRET}",
     "GCS": f"https://b/k?X-Goog-Algorithm=a&X-Goog-Signature={SECRET}",
+    "resumable session": f"/upload/storage/v1/b/b/o?uploadType=resumable&upload_id={SECRET}",
     "Azure SAS": f"https://a/c/b?sp=r&sig={SECRET}",
     "SigV2": f"?AWSAccessKeyId=AKID&Expires=1&Signature={SECRET}",
     "CloudFront": f"?Policy=x&Signature={SECRET}&Key-Pair-Id=K",
@@ -236,6 +237,7 @@ UNCHANGED = {
     "percent": "100%25 of 50%",
     "key": "uploads/2026/11/abcdefghijklmnopqrstuvwxyz/design.pdf",
     "nothing to hide": "/k?signature=&sig",
+    "upload of ours": "/uploads?upload_id=upl_0123456789abcdef0123456789abcdef",
     "link id": "x-gateway-link=lnk_0123456789abcdef",
     "address": "https://user@host:8000/path?a=b@c",
 }
