@@ -218,13 +218,15 @@ def _other_constants(value: object) -> Iterator[ast.Constant]:
 
 
 def _is_no_behaviour(node: ast.AST) -> bool:
-    """Tell docstrings, the list of public names and names of types, which say nothing that could be done wrong."""
+    """Tell docstrings, the list of public names, names of types and slots: nothing that could be done wrong."""
     match node:
         case ast.Expr(value=ast.Constant()):
             return True
         case ast.Assign(targets=[ast.Name(id="__all__")]):
             return True
         case ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
+            return True
+        case ast.keyword(arg="slots"):
             return True
         case ast.Call(func=ast.Name(id="cast" | "getLogger")):
             return True
