@@ -8,6 +8,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -1574,6 +1575,42 @@ def test_a_decision_alone_is_recorded_and_carries_its_limits(
     assert [(row.decision, row.operation, row.policy, row.link_id) for row in issuances()] == [
         ("allowed", "Download", "Limited", ""), ("allowed", "Share", "Limited", "")
     ]  # fmt: skip
+
+
+class Answering:
+    """Answers the same to everybody."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def __str__(self) -> str:
+        return "Answering"
+
+    def decide(self, *_: Any) -> Any:
+        return self.answer
+
+
+# what a policy answers, and what the audit has of it
+ANSWERS: dict[str, tuple[Any, dict[str, str]]] = {
+    "yes": (Allow(), {"decision": "allowed", "policy": "Answering", "reason": ""}),
+    "yes, and who": (Allow(policy="those"), {"decision": "allowed", "policy": "those", "reason": ""}),
+    "no": (Deny(), {"decision": "refused", "policy": "", "reason": "denied"}),
+    "no, and why": (Deny("too late"), {"decision": "refused", "policy": "", "reason": "too late"}),
+    "nothing": (None, {"decision": "refused", "policy": "", "reason": "the policy failed: TypeError"}),
+}
+
+
+@pytest.mark.parametrize(("answer", "recorded"), ANSWERS.values(), ids=ANSWERS)
+def test_the_audit_has_what_a_policy_answered(
+    alice: Any, monkeypatch: pytest.MonkeyPatch, answer: Any, recorded: dict[str, str]
+) -> None:
+    monkeypatch.setattr(FIELD, "policy", Answering(answer))
+
+    with nullcontext() if recorded["decision"] == "allowed" else pytest.raises(AccessDenied):
+        links.authorize(user_of(alice), document_of(alice), Download)
+
+    (row,) = issuances()
+    assert {name: getattr(row, name) for name in recorded} == recorded
 
 
 def test_lists_are_decided_together_and_nothing_is_recorded(alice: Any, bob: Any) -> None:
