@@ -22,7 +22,7 @@ from django.contrib.auth import get_user
 from django.contrib.auth.models import Permission, User
 from django.core.cache import caches
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError, connection, models
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -413,6 +413,31 @@ def test_an_operation_that_nobody_knows_is_refused(
             ask(principal, document_of(None, key=f"uploads/{ask.__name__}"), asked)
         assert denied.value.reason == "unknown operation"
     assert "an unknown operation was asked for" in caplog.text
+
+
+# what is asked about an object that is still to come, and why not
+STILL_TO_COME: dict[str, tuple[type[models.Model], type, str]] = {
+    "upload of a host's": (Document, Upload, ""),
+    "download of a host's": (Document, Download, "there is no object yet"),
+    "deletion of a host's": (Document, Delete, "there is no object yet"),
+    "upload of the service's, which name their key": (File, Upload, "there is no object yet"),
+    "download of the service's": (File, Download, "there is no object yet"),
+}
+
+
+@pytest.mark.parametrize(("model", "kind", "reason"), STILL_TO_COME.values(), ids=STILL_TO_COME)
+def test_of_an_object_that_is_still_to_come_uploads_alone_are_decided(
+    admin_user: Any, model: type[models.Model], kind: type, reason: str
+) -> None:
+    resource = document_of(admin_user) if model is Document else Resource.of_file(new_file(admin_user))
+    resource = replace(resource, key="uploads/still-to-come", is_new=True)
+    asked = partial(Upload, content_type="image/png", size_bytes=1) if kind is Upload else kind
+
+    with pytest.raises(AccessDenied) if reason else nullcontext():
+        links.authorize(replace(SYSTEM, reason="r"), resource, asked)
+
+    (row,) = issuances()
+    assert (row.decision, row.reason) == (("refused", reason) if reason else ("allowed", "r"))
 
 
 class Swapping(partial):  # type: ignore[type-arg]
@@ -1097,6 +1122,21 @@ def test_uploads_pass_the_same_door(alice: Any, arranged: Any, settings: Any) ->
         issued = links.issue(user_of(alice), resource, replace(operation, key=str(resource.key)))
         assert (issued.method, issued.resource.key) == (method, resource.key)
     assert isinstance(refused(user_of(alice), arranged()), AccessDenied)
+
+
+@pytest.mark.parametrize("who", ["alice", "system"])
+def test_what_a_store_cannot_sign_is_said(alice: Any, settings: Any, who: str) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Everyone(operations=[UploadForm])}}
+    principal = user_of(alice) if who == "alice" else replace(SYSTEM, reason="test")
+    form = partial(UploadForm, content_type="image/png", min_bytes=1, max_bytes=2)
+
+    error = refused(principal, Resource.of_file(new_file(alice)), form)
+
+    assert error.status == 503
+    (row,) = issuances()
+    assert row.reason == (
+        "storage 'private': UploadForm cannot be signed for the local store; Download, Upload or UploadPart"
+    )
 
 
 # Type and disposition.

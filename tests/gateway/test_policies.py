@@ -572,6 +572,22 @@ def test_a_bare_truth_value_is_no_answer(alice: Any, answer: bool) -> None:
     assert isinstance(decide(Naive(), user_of(alice), new_document(alice)), Failure)
 
 
+def test_a_combinator_of_a_hosts_own_that_answers_anything_else_allows_nobody(
+    alice: Any, policy_of_documents: Any
+) -> None:
+    class Talkative(Not):
+        def branches(self, *_: Any) -> Any:
+            return None
+
+        def evaluate_many(self, principal: Any, resources: Any, operations: Any) -> Any:
+            return ["yes" for _ in resources]
+
+    policy_of_documents(Talkative(Everyone()))
+
+    assert door_of(Talkative(Everyone()), user_of(alice), new_document(alice)) == "refused"
+    assert [row.reason for row in issuances()] == ["the policy answered str"]
+
+
 BAD_BRANCHES = {
     "answer that is True": [Branch(Q(), True)],  # type: ignore[arg-type]
     "answer that is a Deny": [Branch(Q(pk__gte=0), Deny())],  # type: ignore[arg-type]
@@ -640,7 +656,7 @@ def test_one_odd_answer_of_many_fails_alone(alice: Any) -> None:
     [lambda p: p, lambda p: ~p, lambda p: p & Everyone(), lambda p: p | Everyone(), lambda p: Everyone() & p],
     ids=["alone", "not", "and", "or", "and after"],
 )
-@pytest.mark.parametrize("form", ["decide", "decide_many", "branches", "question"])
+@pytest.mark.parametrize("form", ["decide", "decide_many", "branches", "branches alone", "question"])
 def test_a_database_that_is_away_is_no_answer(
     alice: Any, policy_of_documents: Any, error: type[Exception], wrap: Any, form: str
 ) -> None:
@@ -650,8 +666,10 @@ def test_a_database_that_is_away_is_no_answer(
 
     if form == "decide_many":
         Away.decide_many = Away.decide  # type: ignore[attr-defined]
-    if form == "branches":
+    if form.startswith("branches"):
         Away.branches = Away.decide  # type: ignore[attr-defined]
+    if form == "branches alone":
+        Away.decide = lambda *_: Allow()  # type: ignore[method-assign]
     if form == "question":
         Away.branches = lambda self, *_: [Branch(Q(), Allow(), self.decide)]  # type: ignore[attr-defined]
     policy_of_documents(wrap(Away()))

@@ -16,6 +16,7 @@ __all__ = ["ROOT", "TARGETS", "Target", "files_of"]
 
 _LINKS = (
     "tests/gateway/test_links.py",
+    "tests/gateway/test_policies.py",
     "tests/gateway/test_revocation.py",
     "tests/gateway/test_principals.py",
     "tests/gateway/test_audit.py",

@@ -117,6 +117,13 @@ class TestDoor:
             links.issue_cookies(user_of(alice), "videos", prefix)
         assert [row.decision for row in issuances()] == ["refused"]
 
+    def test_a_prefix_that_is_too_long_below_the_location_is_refused(self, store: CloudFrontStore, alice: Any) -> None:
+        with pytest.raises(AccessDenied):
+            links.issue_cookies(user_of(alice), "videos", "courses/" + f"{'x' * 202}/" * 5)
+        (row,) = issuances()
+        assert row.decision == "refused"
+        assert "at most 1024" in row.reason
+
     def test_a_policy_that_limits_the_disposition_is_refused(
         self, store: CloudFrontStore, alice: Any, settings: Any
     ) -> None:
