@@ -17,10 +17,11 @@ from datetime import datetime, timedelta
 from typing import ClassVar, NamedTuple, Protocol, assert_never, runtime_checkable
 from urllib.parse import quote
 
-from providers.credentials import covered_seconds
+from providers.credentials import CREDENTIAL_MARGIN, covered_seconds
 from providers.endpoints import parse_endpoint
 from providers.errors import InvalidConfiguration, InvalidOperation, UnsupportedOperation
 from providers.instants import extended
+from providers.mac import Mac
 from providers.sigv4 import encode_path, encode_value
 from providers.types import (
     NO_HEADERS,
@@ -36,7 +37,7 @@ from providers.types import (
     matches,
 )
 
-__all__ = ["SAS_VERSION", "AzureCredentials", "AzureProvider", "Mac", "SASKey", "SharedKey", "block_id"]
+__all__ = ["SAS_VERSION", "AzureCredentials", "AzureProvider", "SASKey", "SharedKey", "block_id"]
 
 # Pinned: each version orders the fields in its own way, and 2025-07-05 and 2026-04-06 add some to delegation.
 # https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later
@@ -44,32 +45,11 @@ SAS_VERSION = "2025-05-05"
 _MAX_TTL = timedelta(days=7)
 _MAX_BACKDATE = timedelta(days=1)
 _is_quoted = re.compile(r"[A-Za-z0-9\-._~%/]*").fullmatch
-_BLOCK_BYTES = 64  # of SHA-256
 _NEWLINES = 11  # in a string to sign, beside those that a key's fields bring
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
 ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*")
-
-
-class Mac:
-    """HMAC-SHA256 whose key is taken in once: a link costs half of what copying an ``hmac.HMAC`` does.
-
-    Source: https://www.rfc-editor.org/rfc/rfc2104#section-4
-    """
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, key: bytes) -> None:
-        block = (key if len(key) <= _BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def digest(self, message: bytes) -> bytes:
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,9 +289,8 @@ class AzureProvider:
             signed = f"{key.signed or chr(10)}\n{self._protocol}\n{SAS_VERSION}\n"
             query = f"{f'&spr={self._protocol}' if self._protocol else ''}&sv={SAS_VERSION}"
             fixed = self._fixed = _Fixed(key, signed, query, signed.count("\n") + _NEWLINES)
-        if key.expires_at is None:
-            expires_at = now + ttl
-        else:
+        expires_at = now + ttl
+        if key.expires_at is not None and key.expires_at - expires_at < CREDENTIAL_MARGIN:
             expires_at = now + timedelta(seconds=covered_seconds(seconds, now=now, expires_at=key.expires_at))
         end = extended(expires_at)
         if self._backdate is None:

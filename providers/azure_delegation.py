@@ -14,12 +14,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlencode, urlsplit
 
-from providers.azure import ACCOUNT_NAME, SAS_VERSION, Mac, SASKey, decode_key
+from providers.azure import ACCOUNT_NAME, SAS_VERSION, SASKey, decode_key
 from providers.credentials import CREDENTIAL_MARGIN
 from providers.endpoints import parse_endpoint
 from providers.errors import CredentialsUnavailable, InvalidConfiguration
 from providers.http import NoAnswer, ask_once
 from providers.instants import extended
+from providers.mac import Mac
 from providers.refresh import Refresher
 from providers.sigv4 import encode_value
 from providers.types import matches

@@ -5,7 +5,7 @@ Must not import an SDK, and must not sign what the distribution would let anybod
 
 from __future__ import annotations
 
-import base64
+import binascii
 import ipaddress
 import json
 import re
@@ -40,7 +40,7 @@ _MAX_TTL = timedelta(days=7)  # CloudFront knows no limit: ours is that of the o
 _PREFIX = re.compile(r".+/", re.DOTALL)
 _KEY_PAIR_ID = re.compile(r"[A-Z0-9]{1,64}")
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-creating-signed-url-canned-policy.html
-_URL_SAFE = str.maketrans("+=/", "-_~")
+_URL_SAFE = bytes.maketrans(b"+=/", b"-_~")
 
 
 class CloudFrontKey:
@@ -220,15 +220,19 @@ class CloudFrontProvider:
         return SignedCookies(values=values, resource=resource, expires_at=expires_at)
 
     def _url(self, download: Download) -> str:
-        named = {
-            "response-cache-control": download.cache_control,
-            "response-content-disposition": download.content_disposition,
-            "response-content-type": download.content_type,
-            "versionId": download.version,
-            LINK_ID_PARAMETER: download.link_id,
-        }
-        query = "&".join(f"{name}={encode_value(value)}" for name, value in named.items() if value is not None)
-        return f"{self.base_url}{encode_path(download.key)}{f'?{query}' if query else ''}"
+        parameters = ""
+        if download.cache_control is not None:
+            parameters = f"&response-cache-control={encode_value(download.cache_control)}"
+        if (disposition := download.content_disposition) is not None:
+            parameters += f"&response-content-disposition={encode_value(disposition)}"
+        if download.content_type is not None:
+            parameters += f"&response-content-type={encode_value(download.content_type)}"
+        if download.version is not None:
+            parameters += f"&versionId={encode_value(download.version)}"
+        if download.link_id is not None:
+            parameters += f"&{LINK_ID_PARAMETER}={download.link_id}"
+        url = f"{self.base_url}{encode_path(download.key)}"
+        return f"{url}?{parameters[1:]}" if parameters else url
 
     def _signed(self, download: Download, url: str, parameters: str, expires_at: datetime) -> SignedURL:
         separator = "&" if "?" in url else "?"
@@ -248,15 +252,15 @@ def _only_download(operation: Operation) -> Download:
 
 def _policy(resource: str, epoch: int, *, starts_at: datetime | None = None, source_ip: str | None = None) -> str:
     """Build the one statement, in the order and without the white space that a canned policy has to have."""
-    condition: dict[str, dict[str, object]] = {"DateLessThan": {"AWS:EpochTime": epoch}}
+    # Written out, since json.dumps() of the whole takes longer than all else but RSA; numbers and networks need none.
+    condition = f'"DateLessThan":{{"AWS:EpochTime":{epoch}}}'
     if source_ip is not None:
-        condition["IpAddress"] = {"AWS:SourceIp": _network(source_ip)}
+        condition += f',"IpAddress":{{"AWS:SourceIp":"{_network(source_ip)}"}}'
     if starts_at is not None:
         if not is_aware(starts_at) or starts_at.timestamp() >= epoch:
             raise InvalidOperation(f"starts_at is {starts_at!r}; an aware datetime before the end of the link")
-        condition["DateGreaterThan"] = {"AWS:EpochTime": int(starts_at.timestamp())}
-    statement = {"Resource": resource, "Condition": condition}
-    return json.dumps({"Statement": [statement]}, separators=(",", ":"))
+        condition += f',"DateGreaterThan":{{"AWS:EpochTime":{int(starts_at.timestamp())}}}'
+    return f'{{"Statement":[{{"Resource":{json.dumps(resource)},"Condition":{{{condition}}}}}]}}'
 
 
 def _network(source_ip: str) -> str:
@@ -267,4 +271,4 @@ def _network(source_ip: str) -> str:
 
 
 def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode().translate(_URL_SAFE)
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).decode()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from providers.errors import CredentialsExpired, InvalidConfiguration
@@ -17,6 +17,7 @@ __all__ = ["AWSCredentials", "StaticCredentials", "covered_seconds"]
 
 # A link must be dead before its credential is, whichever of the two clocks is ahead.
 CREDENTIAL_MARGIN = timedelta(seconds=60)
+_SECOND = timedelta(seconds=1)
 # White space around a key is the line end of the file it was read from: S3 would refuse every link.
 _NOT_BLANK = re.compile(r"\S(?:.*\S)?")
 
@@ -73,10 +74,11 @@ def covered_seconds(wanted_seconds: int, *, now: datetime, expires_at: datetime 
     """
     if expires_at is None:
         return wanted_seconds
-    left = int((expires_at.astimezone(UTC) - CREDENTIAL_MARGIN - now).total_seconds())
-    if left < 1:
+    # Of instants, whatever zone the end is written in: Python leaves the zones out only where both have the same.
+    left = expires_at - now - CREDENTIAL_MARGIN
+    if left < _SECOND:
         raise CredentialsExpired(
             f"the credential ends at {expires_at.isoformat()};"
             f" a link needs at least {CREDENTIAL_MARGIN.seconds + 1} s of it"
         )
-    return min(wanted_seconds, left)
+    return min(wanted_seconds, left.days * 86_400 + left.seconds)

@@ -25,8 +25,10 @@ _DROPPED = frozenset({"Cc", "Cf", "Cs"})
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file; spaces after the name are dropped first
 _DEVICE = r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\.|\Z)"
 _WINDOWS_DEVICE = re.compile(_DEVICE, re.IGNORECASE)
-# Names that cleaning would not change and that every part of the header can hold as they are.
-_PLAIN = re.compile(rf"(?!{_DEVICE})(?!.*[. ]\.)[\w\-](?:[\w\-. ]{{0,100}}[\w\-])?", re.ASCII | re.IGNORECASE)
+# Names that cleaning would not change and that every part of the header can hold as they are: words of ASCII with
+# one dot or space between them.
+_PLAIN = re.compile(rf"(?!(?i:{_DEVICE}))[\w\-]+(?:[. ][\w\-]+)*", re.ASCII)
+_PLAIN_CHARACTERS = 100
 
 
 def clean_filename(name: str) -> str:
@@ -67,7 +69,7 @@ def content_disposition(disposition: Disposition, filename: str | None = None) -
         raise InvalidOperation(f"disposition is {disposition!r}; inline or attachment")
     if filename is None:
         return disposition
-    if _PLAIN.fullmatch(filename):
+    if len(filename) <= _PLAIN_CHARACTERS and _PLAIN.fullmatch(filename):
         return f'{disposition}; filename="{filename}"'
     name = clean_filename(filename)
     # RFC 6266 appendix D: no percent sign and no escapes in the plain form, some browsers decode them.

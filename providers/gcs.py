@@ -6,7 +6,6 @@ Must not import an SDK. Only credentials without a key of their own open a conne
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from providers import rsa, sigv4
 from providers.endpoints import is_virtual_hostable, parse_endpoint
 from providers.errors import InvalidConfiguration, UnsupportedOperation
 from providers.instants import basic, extended
+from providers.mac import Mac
 from providers.types import (
     NO_HEADERS,
     Capabilities,
@@ -156,7 +156,7 @@ class HMACKey:
                 raise InvalidConfiguration(f"{name} is empty or has white space around it; a link needs one")
         self.access_id = access_id
         self._secret = secret
-        self._last: tuple[str, hmac.HMAC | None] = ("", None)
+        self._last: tuple[str, Mac | None] = ("", None)
 
     def __repr__(self) -> str:
         return f"<HMACKey {self.access_id}>"

@@ -19,8 +19,8 @@ MAX_SEGMENT_BYTES = 255  # NAME_MAX of every common file system
 MAX_SEGMENTS = 200
 
 # Nearly every real key is of this shape, and none of these can break a rule below:
-# no segment starts or ends with a dot or a space, so there are no dot segments either.
-_PLAIN = re.compile(r"[\w\-](?:[\w\-.+=@,!~]*[\w\-])?(?:/[\w\-](?:[\w\-.+=@,!~]*[\w\-])?)*", re.ASCII)
+# a slash or a mark always stands between two words, so there are no empty and no dot segments.
+_PLAIN = re.compile(r"[\w\-]+(?:[.+=@,!~/][\w\-]+)*", re.ASCII)
 _PLAIN_LENGTH = MAX_SEGMENT_BYTES
 
 # Unicode categories that are invisible, unprintable or re-order the text around them.

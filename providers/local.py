@@ -18,6 +18,7 @@ from providers import sigv4
 from providers.credentials import covered_seconds
 from providers.disposition import Disposition, clean_filename
 from providers.errors import InvalidConfiguration, InvalidInput, LinkRefused, UnsupportedOperation
+from providers.mac import Mac
 from providers.types import (
     Capabilities,
     Checksum,
@@ -191,13 +192,13 @@ class LocalProvider:
         return _parse(method, key, signed, now)
 
 
-def _derive(secret: bytes, purpose: bytes) -> hmac.HMAC:
+def _derive(secret: bytes, purpose: bytes) -> Mac:
     # One block of HKDF-Expand with a label of our own: https://www.rfc-editor.org/rfc/rfc5869#section-2.3
     key = hmac.digest(secret, b"presign-gateway local v1 " + purpose + b"\x01", "sha256")
-    return hmac.new(key, digestmod="sha256")
+    return Mac(key)
 
 
-def _sign(mac: hmac.HMAC, method: str, path: str, key_path: str, query: str) -> str:
+def _sign(mac: Mac, method: str, path: str, key_path: str, query: str) -> str:
     # None of the four can hold a newline, so they cannot be cut another way: b/c in /a/ is not c in /a/b/.
     return sigv4.signature(mac, f"{method}\n{path}\n{key_path}\n{query}")
 

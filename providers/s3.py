@@ -7,7 +7,6 @@ the environment for an endpoint (``AWS_ENDPOINT_URL`` moves the links of boto3).
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from providers import sigv4
 from providers.credentials import AWSCredentials, StaticCredentials, covered_seconds
 from providers.errors import InvalidConfiguration
+from providers.instants import basic, extended
 from providers.types import (
     Capabilities,
     Download,
@@ -69,38 +69,37 @@ _CHECKSUM_HEADERS = {
 }
 
 
+class _Day:
+    """What all links share that one credential signs on one day."""
+
+    def __init__(self, credentials: StaticCredentials, region: str, date: str) -> None:
+        self.credentials = credentials
+        self.date = date
+        self.scope = f"{date}/{region}/s3/aws4_request"
+        self.credential = f"{credentials.access_key_id}/{self.scope}"
+        self.mac = sigv4.signing_mac(credentials.secret_access_key, self.scope)
+        self.query = f"X-Amz-Algorithm={ALGORITHM}&X-Amz-Credential={sigv4.encode_value(self.credential)}&X-Amz-Date="
+        token = credentials.session_token
+        self.token = "" if token is None else f"&X-Amz-Security-Token={sigv4.encode_value(token)}"
+
+
 class _Moment:
     """What all links share that one credential signs at one instant for one lifetime."""
 
-    def __init__(
-        self, credentials: StaticCredentials, region: str, now: datetime, seconds: int, last: _Moment | None
-    ) -> None:
-        self.credentials = credentials
+    def __init__(self, day: _Day, now: datetime, timestamp: str, seconds: int) -> None:
+        self.day = day
         self.now = now
+        self.timestamp = timestamp
         self.seconds = seconds
         self.expires_at = now + timedelta(seconds=seconds)
-        self.timestamp = now.strftime(sigv4.AMZ_DATE_FORMAT)
-        self.scope = f"{self.timestamp[:8]}/{region}/s3/aws4_request"
-        self.mac: hmac.HMAC
-        if last is not None and last.scope == self.scope and last.credentials == credentials:
-            self.mac = last.mac
-        else:
-            self.mac = sigv4.signing_mac(credentials.secret_access_key, self.scope)
-        self.credential = f"{credentials.access_key_id}/{self.scope}"
-        self._start = (
-            f"X-Amz-Algorithm={ALGORITHM}"
-            f"&X-Amz-Credential={sigv4.encode_value(self.credential)}"
-            f"&X-Amz-Date={self.timestamp}"
-            f"&X-Amz-Expires={seconds}"
-        )
-        token = credentials.session_token
-        self._token = "" if token is None else f"&X-Amz-Security-Token={sigv4.encode_value(token)}"
+        self._start = f"{day.query}{timestamp}&X-Amz-Expires={seconds}"
         self.host_only = self.authorization("host")
 
     def authorization(self, signed_headers: str) -> tuple[str, str]:
         """Return the X-Amz-* query as botocore orders it in a URL, and sorted for the canonical request."""
-        headers = f"&X-Amz-SignedHeaders={sigv4.encode_value(signed_headers)}"
-        return self._start + headers + self._token, self._start + self._token + headers
+        headers = f"&X-Amz-SignedHeaders={signed_headers.replace(';', '%3B')}"
+        token = self.day.token
+        return self._start + headers + token, self._start + token + headers
 
 
 class S3Provider:
@@ -253,8 +252,8 @@ class S3Provider:
             in_url = f"{parameters}&{in_url}"
         path = self._path + sigv4.encode_path(key)
         request = sigv4.canonical_request(method, path, query, headers, names)
-        text = sigv4.string_to_sign(ALGORITHM, moment.timestamp, moment.scope, request)
-        signature = sigv4.signature(moment.mac, text)
+        text = sigv4.string_to_sign(ALGORITHM, moment.timestamp, moment.day.scope, request)
+        signature = sigv4.signature(moment.day.mac, text)
         return request, text, f"{self._origin}{path}?{in_url}&X-Amz-Signature={signature}"
 
     def _form(self, form: UploadForm, moment: _Moment) -> SignedURL:
@@ -262,10 +261,10 @@ class S3Provider:
         fields = {"Content-Type": form.content_type, "success_action_status": "201", "key": form.key}
         signing = {
             "x-amz-algorithm": ALGORITHM,
-            "x-amz-credential": moment.credential,
+            "x-amz-credential": moment.day.credential,
             "x-amz-date": moment.timestamp,
         }
-        if (token := moment.credentials.session_token) is not None:
+        if (token := moment.day.credentials.session_token) is not None:
             signing["x-amz-security-token"] = token
         conditions: list[object] = [
             {"Content-Type": form.content_type},
@@ -275,11 +274,11 @@ class S3Provider:
             {"key": form.key},
             *({name: value} for name, value in signing.items()),
         ]
-        document = {"expiration": moment.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"), "conditions": conditions}
+        document = {"expiration": extended(moment.expires_at), "conditions": conditions}
         policy = base64.b64encode(json.dumps(document).encode()).decode()
         fields |= signing
         fields["policy"] = policy
-        fields["x-amz-signature"] = sigv4.signature(moment.mac, policy)
+        fields["x-amz-signature"] = sigv4.signature(moment.day.mac, policy)
         # The bucket itself, with a slash in both styles; botocore writes none after a bucket in the path.
         return SignedURL(url=self.base_url, method="POST", expires_at=moment.expires_at, fields=fields)
 
@@ -289,9 +288,15 @@ class S3Provider:
         seconds = covered_seconds(seconds, now=now, expires_at=credentials.expires_at)
         last = self._last_moment
         # Pages ask for many links in one second; all of them are of one moment.
-        if last is None or (last.now, last.seconds, last.credentials) != (now, seconds, credentials):
-            last = self._last_moment = _Moment(credentials, self.region, now, seconds, last)
-        return last
+        if last is not None and (last.now, last.seconds, last.day.credentials) == (now, seconds, credentials):
+            return last
+        timestamp = basic(now)
+        if last is not None and (last.day.date, last.day.credentials) == (timestamp[:8], credentials):
+            day = last.day
+        else:
+            day = _Day(credentials, self.region, timestamp[:8])
+        moment = self._last_moment = _Moment(day, now, timestamp, seconds)
+        return moment
 
 
 def _download_parameters(download: Download) -> str:

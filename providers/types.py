@@ -39,6 +39,7 @@ MAX_SINGLE_UPLOAD_BYTES = 5 * 2**30  # 5 GiB, S3 maximum of one PUT, POST or par
 MAX_PART_NUMBER = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
+_SECOND = timedelta(seconds=1)
 _DIGEST_BYTES = {"crc32": 4, "crc32c": 4, "crc64nvme": 8, "md5": 16, "sha1": 20, "sha256": 32}
 # RFC 6838 section 4.2 in lower case, and the one parameter that text needs.
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+\-]{0,126}(?:; charset=utf-8)?")
@@ -322,13 +323,14 @@ def check_lifetime(ttl: timedelta, now: datetime, *, maximum: timedelta) -> tupl
         now = now.astimezone(UTC)
     if ttl.microseconds:
         raise InvalidTTL(f"ttl is {ttl.total_seconds()} s; whole seconds only")
-    seconds = ttl.days * 86_400 + ttl.seconds
-    if not 1 <= seconds <= maximum.total_seconds():
-        raise InvalidTTL(f"ttl is {seconds} s; at least 1 s and at most {maximum.total_seconds():.0f} s")
+    if not _SECOND <= ttl <= maximum:
+        raise InvalidTTL(
+            f"ttl is {ttl.total_seconds():.0f} s; at least 1 s and at most {maximum.total_seconds():.0f} s"
+        )
     if now.microsecond:
         # In a third of the time that replace() takes.
         now = datetime(now.year, now.month, now.day, now.hour, now.minute, now.second, 0, UTC)
-    return seconds, now
+    return ttl.days * 86_400 + ttl.seconds, now
 
 
 def is_aware(value: object) -> bool:

@@ -67,7 +67,7 @@ class _Sink(logging.Handler):
 def _links_are_verified() -> Iterator[None]:
     """Let the independent verifier judge every request to S3 that anything signs."""
     with pytest.MonkeyPatch.context() as patched:
-        make, sign, sign_many = s3._Moment.__init__, s3.S3Provider.sign, s3.S3Provider.sign_many
+        make, sign, sign_many = s3._Day.__init__, s3.S3Provider.sign, s3.S3Provider.sign_many
 
         def made(self: Any, credentials: Any, *args: Any) -> None:
             _identities[credentials.access_key_id].add((credentials.secret_access_key, credentials.session_token))
@@ -86,7 +86,7 @@ def _links_are_verified() -> Iterator[None]:
                 _judge(self, operation, link, now)
             return links
 
-        patched.setattr(s3._Moment, "__init__", made)
+        patched.setattr(s3._Day, "__init__", made)
         patched.setattr(s3.S3Provider, "sign", signed)
         patched.setattr(s3.S3Provider, "sign_many", signed_many)
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -125,3 +125,15 @@ def test_the_zone_of_the_end_does_not_matter() -> None:
         there = end.astimezone(timezone(timedelta(hours=hours)))
         assert covered_seconds(300, now=NOW, expires_at=there) == 140
     assert end.tzinfo is UTC
+
+
+def test_the_hour_that_the_clocks_show_twice_is_not_counted_twice() -> None:
+    class ClocksGoBack(tzinfo):
+        def utcoffset(self, dt: datetime | None) -> timedelta:
+            return timedelta(hours=2 if dt is None or dt.fold == 0 else 1)
+
+    # 02:30 comes at 00:30 UTC and again at 01:30 UTC.
+    now = datetime(2026, 10, 25, 0, 20, tzinfo=UTC)
+    first, second = (datetime(2026, 10, 25, 2, 30, tzinfo=ClocksGoBack(), fold=fold) for fold in (0, 1))
+    assert covered_seconds(7200, now=now, expires_at=first) == 9 * 60
+    assert covered_seconds(7200, now=now, expires_at=second) == 69 * 60
