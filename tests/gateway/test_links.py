@@ -45,6 +45,7 @@ from gateway.policies import Allow, Delete, Deny, Everyone, Limits, Owner, Share
 from gateway.principals import ANONYMOUS, SYSTEM, Principal, acting_as
 from gateway.resources import Resource, parse_reference
 from gateway.storages.base import INLINE_TYPES
+from providers.cloudfront import SignedCookies
 from providers.credentials import StaticCredentials
 from providers.errors import CredentialsUnavailable, InvalidOperation, InvalidTTL
 from providers.s3 import S3Provider
@@ -1699,6 +1700,43 @@ def test_a_probe_finds_out_a_provider_that_lies(arranged: Any, lie: str) -> None
 
     with pytest.raises(UnsafeLink):
         links.probe("arranged")
+
+
+class LyingDistribution(Lying):
+    """Signs cookies for what it was arranged to open."""
+
+    lie = staticmethod(lambda signed: signed)
+    opens = ""
+
+    def sign_cookies(self, prefix: str, *, ttl: timedelta, now: datetime) -> SignedCookies:
+        values = {"CloudFront-Signature": "abc"}
+        return SignedCookies(values=values, resource=f"{self.base_url}{self.opens}", expires_at=now + ttl)
+
+
+# what is asked for as courses/1/, and what the cookies open
+OPENED = {
+    "the prefix": ("courses/1/*", True),
+    "the prefix above": ("courses/*", False),
+    "everything": ("*", False),
+    "one object": ("courses/1/a.ts", False),
+    "names that begin with it": ("courses/1*", False),
+    "another prefix": ("courses/2/*", False),
+    "a wildcard before it": ("*/courses/1/*", False),
+}
+
+
+@pytest.mark.parametrize(("opens", "leaves"), OPENED.values(), ids=OPENED)
+def test_cookies_that_open_anything_else_do_not_leave(arranged: Any, opens: str, leaves: bool) -> None:
+    arranged(provider=type("Arranged", (LyingDistribution,), {"opens": opens}))
+    system = replace(SYSTEM, reason="test")
+
+    if leaves:
+        assert links.issue_cookies(system, "arranged", "courses/1/").resource.endswith(f"/{opens}")
+    else:
+        with pytest.raises(UnsafeLink):
+            links.issue_cookies(system, "arranged", "courses/1/")
+
+    assert [row.decision for row in issuances()] == ["issued" if leaves else "refused"]
 
 
 # What a link shows of itself.
