@@ -91,8 +91,8 @@ class ApiTokenAdmin(FactsAdmin):
 
 @admin.register(Issuance)
 class IssuanceAdmin(FactsAdmin):
-    list_display = ("at", "decision", "operation", "resource", "principal", "policy", "reason", "expires_at")
-    list_filter = ("decision", "at")
+    list_display = ("at", "decision", "operation", "resource", "principal", "count", "policy", "reason", "expires_at")
+    list_filter = ("decision", "delivery", "at")
     # Exact, since these are the columns that have an index, or are rare enough.
     search_fields = ("principal__exact", "resource__exact", "link_id__exact", "request_id__exact")
     ordering = ("-at", "-id")

@@ -41,6 +41,7 @@ def row_of(
     expires_at: datetime | None = None,
     limited_by: str = "",
     tenant: str = "",
+    delivery: str = "",
 ) -> Issuance:
     """Build the row of one decision; the texts are made plain and cut to what the columns hold."""
     lease = ambient_lease()
@@ -62,6 +63,7 @@ def row_of(
         expires_at=None if expires_at is None else stored(expires_at),
         limited_by=limited_by,
         request_id="" if lease is None else lease.request_id,
+        delivery=delivery,
     )
 
 

@@ -236,6 +236,8 @@ class AppendOnlyQuerySet(models.QuerySet[Any]):
 class Issuance(models.Model):
     """What was decided, for whom, about what, until when. Never the link.
 
+    A row is one answer. What was served, where ``delivery`` says how, is the exception: such a row stands for
+    ``count`` answers that are alike in all it says, the first of them at ``at``, the others in the same minute.
     No foreign keys: a row must say the same after users and files are gone.
     """
 
@@ -263,6 +265,8 @@ class Issuance(models.Model):
     expires_at = models.DateTimeField(null=True)
     limited_by = models.CharField(max_length=32, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    delivery = models.CharField(max_length=32, blank=True, help_text="How it was served; empty for what was not.")
+    count = models.PositiveIntegerField(default=1, help_text="How many answers the row stands for.")
 
     objects = AppendOnlyQuerySet.as_manager()
 
@@ -276,7 +280,8 @@ class Issuance(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.decision} {self.operation} {self.resource} to {self.principal}"
+        times = f" ({self.count} times)" if self.count != 1 else ""
+        return f"{self.decision} {self.operation} {self.resource} to {self.principal}{times}"
 
     def save(self, *, using: str | None = None, force_insert: Any = True, **kwargs: Any) -> None:
         # An instance made by hand may bear the key of a row that exists: an insert alone cannot change it.

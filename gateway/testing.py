@@ -33,6 +33,7 @@ from django.utils.module_loading import import_string
 
 from gateway import audit
 from gateway.conf import conf
+from gateway.counting import counted as counted_serving
 from gateway.errors import Unavailable
 from gateway.links import LinkText, choosing
 from gateway.models import Issuance
@@ -48,6 +49,7 @@ __all__ = [
     "allow_all",
     "as_user",
     "assert_issued",
+    "counted_serving",
     "in_memory",
     "no_links_in_caches",
 ]

@@ -50,6 +50,7 @@ _OF_THEIR_KIND = frozenset(
     }
 )
 SECRET_HEADER = "X-Gateway-Secret"
+DELIVERY = "forward_auth"  # in the audit
 # What the server is to say about the bytes.
 TYPE_HEADER = "X-Gateway-Type"
 DISPOSITION_HEADER = "X-Gateway-Disposition"
@@ -97,12 +98,12 @@ def _allowed(request: HttpRequest) -> dict[str, str]:
     resource = Resource.of_key(alias, key)
     operation = partial(Download, method="HEAD" if method == "HEAD" else "GET")
     with no_principal():
-        # There is no answer but this one to be replaced by a 503: the record is written before it.
+        # There is no answer but this one to be replaced by a 503: a refusal's record is written before it.
         if isinstance(private_storage(alias), PrivateFileSystemStorage):
-            told = described(links.permit(principal, resource, operation).download)
+            told = described(links.permit_to_serve(principal, resource, operation, delivery=DELIVERY).download)
             target: dict[str, str] = {}
         else:
-            link = links.issue(principal, resource, operation)
+            link = links.issue_to_serve(principal, resource, operation, delivery=DELIVERY)
             told = {
                 "Content-Type": link.content_type or UNKNOWN_TYPE,
                 "Content-Disposition": link.content_disposition or "",

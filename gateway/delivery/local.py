@@ -1,12 +1,14 @@
 """The local provider's data plane: what a bucket's own address is to the clouds, for files on this disk.
 
 The signature is checked before anything else is looked at. Must not ask who is there: a link is all the
-authority there is, so no session and no cookie is touched; only whether it was taken back is asked.
+authority there is, so no session and no cookie is touched; only whether it was taken back is asked. What is served
+is counted by link.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from django.contrib.auth.decorators import login_not_required
@@ -15,12 +17,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
+from gateway import audit, counting
 from gateway.delivery.files import serve_file
 from gateway.delivery.receiving import receive
 from gateway.delivery.responses import words
 from gateway.epochs import is_void
-from gateway.errors import StorageUnavailable, Unavailable
-from gateway.resources import private_storage
+from gateway.errors import AuditUnavailable, StorageUnavailable, Unavailable
+from gateway.models import Issuance
+from gateway.principals import ANONYMOUS
+from gateway.resources import Resource, private_storage
 from gateway.storages.filesystem import PrivateFileSystemStorage
 from providers.errors import LinkRefused, ProviderError
 from providers.local import VerifiedLink
@@ -57,24 +62,47 @@ def data_plane(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
     except (DatabaseError, InterfaceError) as error:
         # Not to be able to tell is no yes.
         logger.error("what was taken back cannot be read: %s", type(error).__name__)
-        return words(request, 503, "Try again later.", {"Retry-After": str(Unavailable.retry_after_seconds)})
+        return _later(request)
     try:
         if isinstance(link.operation, Download):
             # No copy outlives the link: not even in the cache of the one who held it.
             left_seconds = max(0, int((link.expires_at - now).total_seconds()))
             response = serve_file(request, storage, link.operation, cache_control=f"private, max-age={left_seconds}")
+            _count(request, alias, link.operation, response, now)
         else:
             response = receive(request, storage, link.operation)
+    except AuditUnavailable:
+        response.close()
+        response = _later(request)
     except OSError as error:
         # Not re-raised: Django would report the request, and with it the link.
         logger.error("the files of %s cannot be reached: %s", ascii(alias), type(error).__name__)
-        response = words(request, 503, "Try again later.", {"Retry-After": str(Unavailable.retry_after_seconds)})
-    # Every request with a good link, and what became of it, comes by here: the place to count serving.
+        response = _later(request)
     return response
 
 
 # ATOMIC_REQUESTS would open a transaction, and so need the database, before the signature is looked at.
 data_plane._non_atomic_requests = set(connections)  # type: ignore[attr-defined]
+
+
+def _count(request: HttpRequest, alias: str, download: Download, response: HttpResponseBase, now: datetime) -> None:
+    """Count what was served, by its link: whoever holds one, nobody in particular asked.
+
+    Raises:
+        AuditUnavailable: it can be neither counted nor written.
+    """
+    if response.status_code >= 400:
+        return
+    row = audit.row_of(
+        Issuance.Decision.ALLOWED, replace(ANONYMOUS, request=request), Resource.of_key(alias, download.key), Download,
+        at=now, link_id=download.link_id or "", delivery="local",
+    )  # fmt: skip
+    row.credential = "link"
+    counting.count(row)
+
+
+def _later(request: HttpRequest) -> HttpResponseBase:
+    return words(request, 503, "Try again later.", {"Retry-After": str(Unavailable.retry_after_seconds)})
 
 
 def _genuine(

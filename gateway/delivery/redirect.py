@@ -27,7 +27,7 @@ def redirect(request: HttpRequest, principal: Principal, resource: Resource) -> 
         AccessDenied: no; and all that :func:`gateway.links.issue` raises.
     """
     if request.method == "HEAD":
-        permit = links.permit(principal, resource, partial(Download, method="HEAD"))
+        permit = links.permit_to_serve(principal, resource, partial(Download, method="HEAD"), delivery="redirect")
         headers = described(permit.download) | {"X-Content-Type-Options": "nosniff"}
         if permit.size_bytes is not None:
             headers["Content-Length"] = str(permit.size_bytes)

@@ -36,7 +36,7 @@ ASK_AGAIN = "private, no-cache"
 
 
 def serve(request: HttpRequest, principal: Principal, resource: Resource) -> HttpResponseBase:
-    """Decide, record, and answer GET or HEAD with the object, or with a redirect to a link.
+    """Decide, record a link or count what is served, and answer GET or HEAD with the object or a redirect to a link.
 
     Raises:
         AccessDenied: no.
@@ -49,13 +49,15 @@ def serve(request: HttpRequest, principal: Principal, resource: Resource) -> Htt
         return redirect(request, principal, resource)
     operation = partial(Download, method="HEAD" if request.method == "HEAD" else "GET")
     if isinstance(storage, PrivateFileSystemStorage):
-        permit = links.permit(principal, resource, operation)
-        _check_place(permit, alias)
         if delivery in secure_link.EXPRESSIONS:
+            permit = links.permit(principal, resource, operation)
+            _check_place(permit, alias)
             return secure_link.redirect_to_link(request, storage, permit)
+        permit = links.permit_to_serve(principal, resource, operation, delivery=delivery)
+        _check_place(permit, alias)
         return _serve_file(request, storage, permit)
-    # What the store is asked with is a link like any other: decided, limited, recorded.
-    link = links.issue(principal, resource, operation)
+    # What the store is asked with is a link like any other, decided and limited, but no client sees it.
+    link = links.issue_to_serve(principal, resource, operation, delivery=delivery)
     _check_place(link, alias)
     if delivery == "x_accel":
         return x_accel.link_response(request, alias, link.url, _headers(link))

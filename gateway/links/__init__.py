@@ -10,7 +10,18 @@ from gateway.links.asks import PROBE_KEY, AskedFor
 from gateway.links.checking import check_link
 from gateway.links.choosing import may_be_named, policy_for
 from gateway.links.coroutines import aauthorize, aissue, aissue_many, aissue_once, aprefetch, aprobe
-from gateway.links.door import allowed, authorize, issue, issue_cookies, issue_many, issue_session, permit, rehearse
+from gateway.links.door import (
+    allowed,
+    authorize,
+    issue,
+    issue_cookies,
+    issue_many,
+    issue_session,
+    issue_to_serve,
+    permit,
+    permit_to_serve,
+    rehearse,
+)
 from gateway.links.remembering import issue_once, issued_before, prefetch
 from gateway.links.signing import probe
 from gateway.links.tenants import tenant_name
@@ -36,9 +47,11 @@ __all__ = [
     "issue_many",
     "issue_once",
     "issue_session",
+    "issue_to_serve",
     "issued_before",
     "may_be_named",
     "permit",
+    "permit_to_serve",
     "policy_for",
     "prefetch",
     "probe",

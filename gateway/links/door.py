@@ -21,7 +21,7 @@ from gateway.links.answers import IssuedURL, Permit, Refusal, Rehearsal
 from gateway.links.asks import PROBE_KEY, SIGNABLE, Ask, AskedFor, check_asked, kind_of
 from gateway.links.deciding import decide, reading
 from gateway.links.lifetimes import aware, caps_of, check_ttl, ends_of
-from gateway.links.recording import record_asks
+from gateway.links.recording import record_asks, record_served
 from gateway.links.signing import open_session, prepare, sign_asks, sign_prefix, signing_at
 from gateway.links.tenants import other_tenant
 from gateway.models import Issuance
@@ -36,7 +36,18 @@ from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput
 from providers.types import Download, Upload
 
-__all__ = ["allowed", "authorize", "issue", "issue_cookies", "issue_many", "issue_session", "permit", "rehearse"]
+__all__ = [
+    "allowed",
+    "authorize",
+    "issue",
+    "issue_cookies",
+    "issue_many",
+    "issue_session",
+    "issue_to_serve",
+    "permit",
+    "permit_to_serve",
+    "rehearse",
+]
 
 
 def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> Allow:
@@ -60,22 +71,78 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
 
 
 def permit(principal: Principal, resource: Resource, operation: AskedFor = Download) -> Permit:
-    """Decide about a download that is served here and now, and record it as allowed; nothing is signed.
+    """Decide about a download for which something else than a presigned link leaves, and record it as allowed.
 
     Raises:
         AccessDenied: no.
         StorageUnavailable: there is no such storage, or it is not one of ours.
         AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
     """
+    now = datetime.now(UTC)
+    ask, read = _decide_about_download(principal, resource, operation)
+    if ask.refusal is None:
+        prepare(principal, ask, None, now)
+    record_asks(principal, [ask], now, Issuance.Decision.ALLOWED, read)
+    return _permit(ask)
+
+
+def permit_to_serve(
+    principal: Principal, resource: Resource, operation: AskedFor = Download, *, delivery: str
+) -> Permit:
+    """Decide about a download that is served here and now, and count it as allowed; nothing is signed.
+
+    Args:
+        delivery: how, for the record: a storage's option, or who asks on behalf of the client.
+
+    Raises:
+        AccessDenied: no; it has its row, as everywhere.
+        StorageUnavailable: there is no such storage, or it is not one of ours.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked, counted or recorded.
+    """
+    now = datetime.now(UTC)
+    ask, _ = _decide_about_download(principal, resource, operation)
+    if ask.refusal is None:
+        prepare(principal, ask, None, now)
+    record_served(principal, ask, now, delivery)
+    return _permit(ask)
+
+
+def issue_to_serve(
+    principal: Principal, resource: Resource, operation: AskedFor = Download, *, delivery: str
+) -> IssuedURL:
+    """Decide about a download that is served here and now, sign what the store is asked with, and count it.
+
+    The link is for this process or the server in front, and must reach no client: a link that does is
+    :func:`issue`'s, which has a row of its own.
+
+    Args:
+        delivery: as :func:`permit_to_serve`.
+
+    Raises:
+        AccessDenied, StorageUnavailable: as :func:`issue`.
+        AuditUnavailable, DatabaseUnavailable: the question could not be asked, counted or recorded.
+    """
+    now = datetime.now(UTC)
+    ask, read = _decide_about_download(principal, resource, operation)
+    if ask.refusal is None:
+        sign_asks(principal, [ask], None, now, read)
+    record_served(principal, ask, now, delivery)
+    _keep_out_of_djangos_cache()
+    if ask.refusal is not None:
+        raise ask.refusal.error
+    assert ask.issued is not None
+    return ask.issued
+
+
+def _decide_about_download(principal: Principal, resource: Resource, operation: AskedFor) -> tuple[Ask, epochs.Now]:
     ask = Ask(resource, operation, kind_of(operation))
     if ask.kind is not Download:
         raise TypeError(f"{ask.kind.__name__} is not served; Download")
     check_asked([ask])
-    now = datetime.now(UTC)
-    read = decide(principal, [ask])
-    if ask.refusal is None:
-        prepare(principal, ask, None, now)
-    record_asks(principal, [ask], now, Issuance.Decision.ALLOWED, read)
+    return ask, decide(principal, [ask])
+
+
+def _permit(ask: Ask) -> Permit:
     if ask.refusal is not None:
         raise ask.refusal.error
     ttl, size_bytes = timedelta(seconds=ask.seconds), facts_of(ask.resource).size_bytes
@@ -194,10 +261,7 @@ def issue_many(
     read = decide(principal, asks, epochs.kept(principal))
     sign_asks(principal, [ask for ask in asks if ask.refusal is None], ttl, now, read)
     record_asks(principal, asks, now, Issuance.Decision.ISSUED, read)
-    lease = ambient_lease()
-    if lease is not None:
-        # Django's cache middleware and cache_page look here before they store a response.
-        lease.request._cache_update_cache = False  # type: ignore[attr-defined]
+    _keep_out_of_djangos_cache()
     answers: list[IssuedURL | Refusal] = []
     for ask in asks:
         # A refusal may come after the link was made, when another of the same storage turned out odd.
@@ -235,6 +299,13 @@ def issue_session(
         raise ask.refusal.error
     assert ask.issued is not None
     return ask.issued
+
+
+def _keep_out_of_djangos_cache() -> None:
+    lease = ambient_lease()
+    if lease is not None:
+        # Django's cache middleware and cache_page look here before they store a response.
+        lease.request._cache_update_cache = False  # type: ignore[attr-defined]
 
 
 def issue_cookies(principal: Principal, alias: str, prefix: str, *, ttl: timedelta | None = None) -> SignedCookies:

@@ -1,4 +1,4 @@
-"""From questions and answers to rows of the audit.
+"""From questions and answers to rows of the audit, and to counts of what is served.
 
 Must not let a link into a row.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from gateway import audit, epochs
+from gateway import audit, counting, epochs
 from gateway.links.asks import Ask
 from gateway.links.tenants import tenant_name
 from gateway.models import Issuance
 from gateway.principals import Principal
 
-__all__ = ["record_asks"]
+__all__ = ["record_asks", "record_served"]
 
 
 def record_asks(principal: Principal, asks: Sequence[Ask], now: datetime, decision: str, read: epochs.Now) -> None:
@@ -22,10 +22,7 @@ def record_asks(principal: Principal, asks: Sequence[Ask], now: datetime, decisi
     tenant = tenant_name(principal)
     for ask in asks:
         if ask.refusal is not None:
-            row = audit.row_of(
-                Issuance.Decision.REFUSED, principal, ask.resource, ask.kind,
-                at=now, reason=ask.refusal.reason, tenant=tenant,
-            )  # fmt: skip
+            row = _refused(principal, ask, now, tenant)
         else:
             issued = ask.issued
             row = audit.row_of(
@@ -38,3 +35,27 @@ def record_asks(principal: Principal, asks: Sequence[Ask], now: datetime, decisi
             row.epoch = read.number
         rows.append(row)
     audit.record(rows)
+
+
+def record_served(principal: Principal, ask: Ask, now: datetime, delivery: str) -> None:
+    """Count a yes that is served here and now; a no has its row, as everywhere.
+
+    Raises:
+        AuditUnavailable: it can be neither counted nor written.
+    """
+    tenant = tenant_name(principal)
+    if ask.refusal is not None:
+        audit.record([_refused(principal, ask, now, tenant)])
+        return
+    served = audit.row_of(
+        Issuance.Decision.ALLOWED, principal, ask.resource, ask.kind,
+        at=now, policy=ask.policy, tenant=tenant, limited_by=ask.limited_by, delivery=delivery,
+    )  # fmt: skip
+    counting.count(served)
+
+
+def _refused(principal: Principal, ask: Ask, now: datetime, tenant: str) -> Issuance:
+    assert ask.refusal is not None
+    return audit.row_of(
+        Issuance.Decision.REFUSED, principal, ask.resource, ask.kind, at=now, reason=ask.refusal.reason, tenant=tenant
+    )

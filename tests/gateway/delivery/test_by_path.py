@@ -30,8 +30,9 @@ class TestDecision:
         answer = follow(stack, "/by-path/alice/report.pdf", cookies=session_of(alice))
         assert answer.status == 302
         assert follow(stack, answer.headers["Location"]).body == CONTENT
-        row = Issuance.objects.get()
-        assert (row.decision, row.key, row.policy) == ("issued", "alice/report.pdf", "own directory")
+        issued, served = Issuance.objects.order_by("at")
+        assert (issued.decision, issued.key, issued.policy) == ("issued", "alice/report.pdf", "own directory")
+        assert (served.decision, served.delivery, served.link_id) == ("allowed", "local", issued.link_id)
 
     def test_denied_missing_and_odd_names_are_one_answer(self, stack: str, alice: Any, bob: Any) -> None:
         put_file("alice/report.pdf", CONTENT)

@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ from django.http import HttpRequest, HttpResponse
 from django.test.utils import CaptureQueriesContext
 from django.utils.http import http_date
 
+from gateway import counting
+from gateway.counting import Counter
+from gateway.errors import AuditUnavailable
+from gateway.models import Issuance
+from gateway.testing import counted_serving
 from providers.types import Download, Upload
 from tests.gateway.delivery.support import STACKS, Answer, follow, open_descriptors, put_file, sign
 
@@ -610,11 +616,43 @@ def test_what_protects_the_file_does_not_come_from_middleware(stack: str, settin
 
 def test_atomic_requests_open_no_transaction(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connections["default"].settings_dict, "ATOMIC_REQUESTS", True)
-    with CaptureQueriesContext(connections["default"]) as queries:
+    with counted_serving(), CaptureQueriesContext(connections["default"]) as queries:
         assert follow(stack, sign(FULL).url).status == 200
-    # Whether it was taken back, and nothing else.
-    assert len(queries) == 1
-    assert "epoch" in queries[0]["sql"]
+        # Whether it was taken back, and nothing else: what was served is written later.
+        assert len(queries) == 1
+        assert "epoch" in queries[0]["sql"]
+
+
+def test_what_is_served_is_counted_by_link(stack: str) -> None:
+    with counted_serving():
+        for headers in ({}, {"Range": "bytes=0-9"}):
+            assert follow(stack, sign(FULL).url, headers=headers).status in (200, 206)
+        assert follow(stack, sign(replace(FULL, method="HEAD")).url, method="HEAD").status == 200
+        assert follow(stack, sign(replace(FULL, link_id="lnk_2")).url).status == 200
+        assert follow(stack, sign(replace(FULL, version="another")).url).status == 404
+        assert follow(stack, sign(FULL).url[:-1] + "x").status == 403
+        assert not Issuance.objects.exists()
+    rows = Issuance.objects.order_by("link_id").values_list("decision", "principal", "credential", "key", "link_id")
+    assert {*rows} == {("allowed", "anonymous", "link", KEY, f"lnk_{number}") for number in (1, 2)}
+    assert {*Issuance.objects.values_list("delivery")} == {("local",)}
+    assert sum(Issuance.objects.values_list("count", flat=True)) == 4
+
+
+def test_what_can_be_neither_counted_nor_written_is_not_served(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+
+    def fail(rows: object) -> None:
+        if not written:
+            raise AuditUnavailable("no")
+
+    monkeypatch.setattr(counting._writer, "counter", Counter(fail, max_kinds=1))
+    before = open_descriptors()
+    with counted_serving():
+        statuses = [follow(stack, sign(replace(FULL, link_id=f"lnk_{number}")).url).status for number in (1, 2, 1)]
+        written.append("the database is there again")
+    # For the first link's there is room.
+    assert statuses == [200, 503, 200]
+    assert open_descriptors() == before
 
 
 def test_a_link_that_is_not_good_asks_no_database(stack: str) -> None:
