@@ -141,7 +141,7 @@ class _Finder:
             for after in _replacements(node, is_message):
                 line = min(statement.lineno, getattr(node, "lineno", statement.lineno))
                 last = getattr(node, "end_lineno", None) or line
-                if isinstance(node, (ast.stmt, ast.expr)):
+                if isinstance(node, (ast.stmt, ast.expr, ast.keyword)):
                     ast.copy_location(after, node)
                 self.sites.append(_Site(at, where, line, last, in_function, node, after))
         is_message = is_message or isinstance(node, (ast.Raise, ast.JoinedStr)) or _is_logging(node)
@@ -152,6 +152,8 @@ class _Finder:
             if name in _ANNOTATIONS:
                 continue
             is_body = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name == "body"
+            if isinstance(node, ast.keyword) and isinstance(value, ast.Constant):
+                continue  # is replaced with its name, which tells one option from another
             many = isinstance(value, list)
             for index, child in enumerate(value if many else [value]):
                 if isinstance(child, ast.AST):
@@ -202,6 +204,9 @@ def _replacements(node: ast.AST, is_message: bool) -> Iterator[ast.AST]:
             yield ast.Pass()
         case ast.Call(func=ast.Name(id=name)) if name in _BUILTINS:
             yield ast.Call(ast.Name(_BUILTINS[name], ast.Load()), node.args, node.keywords)
+        case ast.keyword(arg=name, value=ast.Constant(value=value)) if value is not None and not is_message:
+            for other in _other_constants(value):
+                yield ast.keyword(name, other)
         case ast.Constant(value=value) if value is not None and not is_message:
             yield from _other_constants(value)
 

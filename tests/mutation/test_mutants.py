@@ -29,6 +29,7 @@ FAULTS = {
     "a log": ("logger.info('a')", set()),
     "an assertion for the type checker": ("assert a is not None", set()),
     "a docstring": ("'''Say.'''", set()),
+    "an option": ("x = a(b=True, c=1)", {"b=True → b=False", "c=1 → c=2"}),
     "slots": ("dataclass(slots=True)(c)", {"dataclass(slots=True)(c) → pass"}),
 }
 
