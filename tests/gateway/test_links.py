@@ -9,7 +9,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -1745,6 +1745,18 @@ def test_cookies_that_open_anything_else_do_not_leave(arranged: Any, opens: str,
 @pytest.fixture
 def issued(alice: Any) -> IssuedURL:
     return links.issue(user_of(alice), document_of(alice))
+
+
+def test_what_the_door_answered_cannot_be_changed(alice: Any, bob: Any, issued: IssuedURL) -> None:
+    own, foreign = document_of(alice), document_of(bob)
+    (refusal,) = links.issue_many(user_of(alice), [foreign])
+    permit = links.permit(user_of(alice), own)
+    rehearsal = links.rehearse(user_of(alice), foreign, Download, now=datetime.now(UTC))
+
+    for answer in (issued, refusal, permit, rehearsal):
+        for field in fields(answer):
+            with pytest.raises(FrozenInstanceError):
+                setattr(answer, field.name, getattr(answer, field.name))
 
 
 SHOWING: dict[str, Callable[[Any], str]] = {
