@@ -33,7 +33,7 @@ _SURVIVED, _KILLED, _NO_MUTANT = 0, 1, 3
 _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEAST_SECONDS = 20  # how long a mutant may run, at least
 _TIMES = 6  # and how many times as long as its tests need without it
-_SECONDS_AT_IMPORT = 60  # what the tests of a mutant that shows at import may need without it
+_SECONDS_AT_IMPORT = 30  # what the tests of a mutant that shows at import may need without it
 
 
 @dataclass
