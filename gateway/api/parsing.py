@@ -28,6 +28,7 @@ _BOUNDS = {
     "extra_forbidden": "there is no such field",
     "missing": "it is needed",
     "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
     "value_error": "digits alone",
 }
 

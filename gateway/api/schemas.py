@@ -129,6 +129,13 @@ class Sha256(Strict):
     value: Annotated[str, BeforeValidator(_digest("sha256", 32))] = Field(description="Base64.")
 
 
+class Md5(Strict):
+    """The digest of all bytes that Cloud Storage and Azure compare with what arrives."""
+
+    algorithm: Literal["md5"]
+    value: Annotated[str, BeforeValidator(_digest("md5", 16))] = Field(description="Base64.")
+
+
 Bytes = Annotated[int, Field(ge=0, le=2**63 - 1, description="Bytes.")]
 
 
@@ -138,7 +145,7 @@ class UploadRequest(Strict):
     filename: Annotated[Filename, Field(min_length=1)]
     content_type: str = Field(max_length=255, description="In lower case; it is held to the file's own bytes.")
     size: Bytes
-    checksum: Sha256 | None = None
+    checksum: Annotated[Sha256 | Md5, Field(discriminator="algorithm")] | None = None
     target: Reference | None = Field(
         None, description="The field that gets the file; null for a file of the service's own."
     )

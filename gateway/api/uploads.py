@@ -21,6 +21,7 @@ from gateway.api.identity import principal_of
 from gateway.api.parsing import read_json, refuse_query, shortened
 from gateway.api.problems import answer
 from gateway.api.schemas import (
+    Md5,
     Nothing,
     Sha256,
     UploadBegun,
@@ -96,7 +97,7 @@ def sign_parts(request: HttpRequest, upload_id: str) -> HttpResponse:
     principal = principal_of(request)
     throttling.spend_links(principal.id, len(asked.parts))
     wanted = [
-        uploads.PartWanted(number=part.number, size_bytes=part.size, sha256=_sha256(part.checksum))
+        uploads.PartWanted(number=part.number, size_bytes=part.size, sha256=_digest(part.checksum, "sha256"))
         for part in asked.parts
     ]
     issued = uploads.sign_parts(principal, known(upload_id), wanted)
@@ -177,7 +178,8 @@ def _wanted(request: HttpRequest, asked: UploadRequest) -> uploads.Wanted:
         filename=asked.filename,
         content_type=asked.content_type,
         size_bytes=asked.size,
-        sha256=_sha256(asked.checksum),
+        sha256=_digest(asked.checksum, "sha256"),
+        md5=_digest(asked.checksum, "md5"),
         target=asked.target or "",
         strategy=asked.strategy,
         origin=_origin(request) if asked.strategy == "resumable" else "",
@@ -229,8 +231,8 @@ def _idempotency_key(request: HttpRequest) -> str | None:
     return key
 
 
-def _sha256(checksum: Sha256 | None) -> bytes | None:
-    return None if checksum is None else b64decode(checksum.value)
+def _digest(checksum: Sha256 | Md5 | None, algorithm: str) -> bytes | None:
+    return b64decode(checksum.value) if checksum is not None and checksum.algorithm == algorithm else None
 
 
 def _request(link: IssuedURL) -> dict[str, Any]:

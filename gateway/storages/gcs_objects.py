@@ -52,6 +52,8 @@ class GCSObjects:
         generation = str(blob.generation)
         return StoredObject(
             size_bytes=blob.size, content_type=blob.content_type, etag=generation, version=generation,
+            # Google counts it of whatever was written in one piece, and of nothing that was composed.
+            md5=base64.b64decode(blob.md5_hash) if blob.md5_hash else None,
             content_encoding=blob.content_encoding or "",
         )  # fmt: skip
 

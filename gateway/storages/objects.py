@@ -30,7 +30,7 @@ class StoredObject:
         content_type: as it is stored; None where the store keeps none.
         etag: changes with the bytes; without quotes.
         version: the store's version or generation, by which a link can be bound to these bytes; empty for none.
-        sha256: of the whole object, where the store itself has counted it.
+        sha256, md5: of the whole object, where the store itself has counted it.
         content_encoding: as it is stored; empty for none.
     """
 
@@ -39,6 +39,7 @@ class StoredObject:
     etag: str
     version: str = ""
     sha256: bytes | None = None
+    md5: bytes | None = None
     content_encoding: str = ""
 
 

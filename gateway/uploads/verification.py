@@ -39,21 +39,20 @@ def verify(session: UploadSession, store: ObjectStore, stored: StoredObject) -> 
     head = b"".join(store.read(session.key, stored, first_bytes=HEAD_BYTES))
     if not is_of_type(head, session.content_type, is_whole=stored.size_bytes <= HEAD_BYTES):
         raise TypeMismatch(f"its bytes are not of type {session.content_type}")
-    if session.sha256 and _sha256(session, store, stored) != session.sha256:
+    if session.sha256 and _digest("sha256", stored.sha256, session, store, stored) != session.sha256:
         raise ChecksumMismatch("its SHA-256 is another one")
-    # An ETag is the MD5 on some stores, with some encryptions, of some uploads.
-    if session.md5 and _read_digest("md5", session, store, stored) != session.md5:
+    # Not the ETag, which is the MD5 on some stores, with some encryptions, of some uploads.
+    if session.md5 and _digest("md5", stored.md5, session, store, stored) != session.md5:
         raise ChecksumMismatch("its MD5 is another one")
     return Verified(stored.etag, stored.version)
 
 
-def _sha256(session: UploadSession, store: ObjectStore, stored: StoredObject) -> str:
-    if stored.sha256 is not None:
-        return stored.sha256.hex()
-    return _read_digest("sha256", session, store, stored)
-
-
-def _read_digest(algorithm: str, session: UploadSession, store: ObjectStore, stored: StoredObject) -> str:
+def _digest(
+    algorithm: str, counted: bytes | None, session: UploadSession, store: ObjectStore, stored: StoredObject
+) -> str:
+    """Return what the store has counted, else what the bytes are counted to here."""
+    if counted is not None:
+        return counted.hex()
     digest = hashlib.new(algorithm, usedforsecurity=False)
     for chunk in store.read(session.key, stored):
         digest.update(chunk)

@@ -29,6 +29,11 @@ def wish(content: bytes = PDF, **fields: Any) -> dict[str, Any]:
     return {"filename": "scan.pdf", "content_type": "application/pdf", "size": len(content)} | fields
 
 
+def md5(content: bytes) -> dict[str, str]:
+    digest = hashlib.md5(content, usedforsecurity=False).digest()
+    return {"algorithm": "md5", "value": base64.b64encode(digest).decode()}
+
+
 def sha256(content: bytes) -> dict[str, str]:
     return {"algorithm": "sha256", "value": base64.b64encode(hashlib.sha256(content).digest()).decode()}
 
@@ -107,7 +112,11 @@ REFUSED_WISHES: dict[str, tuple[dict[str, Any], int, str]] = {
     "no name": ({"filename": ""}, 400, "invalid_request"),
     "a short checksum": ({"checksum": {"algorithm": "sha256", "value": "AAAA"}}, 400, "invalid_request"),
     "a checksum in hexadecimal": ({"checksum": {"algorithm": "sha256", "value": "ab" * 32}}, 400, "invalid_request"),
-    "an unknown checksum": ({"checksum": {"algorithm": "md5", "value": "AAAA"}}, 400, "invalid_request"),
+    "a short MD5": ({"checksum": {"algorithm": "md5", "value": "AAAA"}}, 400, "invalid_request"),
+    "a SHA-256 called MD5": ({"checksum": {"algorithm": "md5", "value": "A" * 43 + "="}}, 400, "invalid_request"),
+    "an unknown checksum": ({"checksum": {"algorithm": "sha1", "value": "A" * 27 + "="}}, 400, "invalid_request"),
+    "a checksum of no kind": ({"checksum": {"value": "A" * 43 + "="}}, 400, "invalid_request"),
+    "a checksum that is text": ({"checksum": "A" * 43 + "="}, 400, "invalid_request"),
     "an unknown strategy": ({"strategy": "post"}, 400, "invalid_request"),
     "a form to a store without forms": ({"strategy": "form"}, 400, "invalid_request"),
     "parts of nothing": ({"size": 0, "strategy": "multipart"}, 400, "invalid_request"),
@@ -172,6 +181,7 @@ SPOILED: dict[str, tuple[dict[str, Any], bytes, str]] = {
     ),
     "no text": ({"content_type": "text/plain"}, b"\x00" * len(PDF), "type_mismatch"),
     "another checksum": ({"checksum": sha256(PDF)}, PDF[:-1] + b"y", "checksum_mismatch"),
+    "another MD5": ({"checksum": md5(PDF)}, PDF[:-1] + b"y", "checksum_mismatch"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from datetime import timedelta
 
@@ -27,6 +28,7 @@ class TestObjects:
         stored = storage.objects.stat(name)
         assert stored is not None
         assert (stored.size_bytes, stored.content_type, stored.sha256) == (len(content), "application/pdf", None)
+        assert stored.md5 == hashlib.md5(content, usedforsecurity=False).digest()
         assert stored.etag == stored.version
         assert int(stored.version) > 0
         assert b"".join(storage.objects.read(name, stored)) == content

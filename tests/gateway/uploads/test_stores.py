@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from gateway.resources import Resource
 from gateway.uploads import Guarantees, PartWanted, finalizing
 from providers.types import Upload, UploadPart
 from tests.emulators.s3 import Response
+from tests.gateway.gcs_stores import GCSStore
 from tests.gateway.link_stores import LocalStore, Store
 from tests.gateway.test_links_fetched import open_store, post
 from tests.gateway.uploads.conftest import PDF, PNG, begin, principal_of, wanted
@@ -125,6 +127,27 @@ class TestOnePiece:
         name = next(name for name in headers if "sha256" in name or name == "Content-Digest")
         headers[name] = headers[name][:-6] + "AAAAA="
         assert store.send(begun.link.url, method="PUT", headers=headers, body=other).status in REFUSED  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("opened", ["gcs"], indirect=True)
+    @pytest.mark.parametrize("counted", [True, False], ids=["md5", "sha256"])
+    def test_what_the_store_has_counted_is_not_read_again(self, store: GCSStore, alice: Any, counted: bool) -> None:
+        large = PDF + secrets.token_bytes(MIB)
+        digest = {"sha256": None, "md5": hashlib.md5(large, usedforsecurity=False).digest()} if counted else {}
+        begun = begin(alice, large, **digest)
+        assert put(store, begun.link, large).status == 200
+        store.server.requests.clear()
+        finalize(alice, begun)
+        reads = [path for method, path in store.server.requests if method == "GET" and "/download/" in path]
+        # Its first bytes are looked at in any case.
+        assert len(reads) == (1 if counted else 2)
+
+    @pytest.mark.parametrize("opened", ["gcs"], indirect=True)
+    def test_what_the_store_has_counted_is_compared(self, store: GCSStore, alice: Any) -> None:
+        begun = begin(alice, sha256=None, md5=hashlib.md5(PDF, usedforsecurity=False).digest())
+        key = begun.session.key
+        store.server.objects.write(store.bucket, store.key(key), PDF[:-1] + b"y", contentType="application/pdf")
+        with pytest.raises(ChecksumMismatch):
+            finalize(alice, begun)
 
     def test_it_is_not_replaced_after_finalize(self, store: Store, alice: Any) -> None:
         begun = begin(alice, sha256=None)
