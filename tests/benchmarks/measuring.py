@@ -9,8 +9,10 @@ import platform
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+CALLS = 5  # for each thread of first_calls(): its first one, three more, and one of an old thread
 
 
 @dataclass(frozen=True)
@@ -74,26 +76,63 @@ def alternate(*works: Callable[[], object], rounds: int, units: int = 1) -> list
     return [statistics.median(seconds) for seconds in times]
 
 
-def in_new_threads(work: Callable[[int], object], *, threads: int, calls: int = 4) -> tuple[float, float]:
-    """Return the median seconds of a thread's first call, and of its later ones; one thread after the other.
+@dataclass(frozen=True)
+class FirstCalls:
+    """Median seconds of one call.
+
+    Attributes:
+        new: the first in a new thread.
+        old: the first in a thread that has made many, right after it started another thread and saw it end.
+        warm: the ones after a thread's first, one at once after the other.
+    """
+
+    new: float
+    old: float
+    warm: float
+
+    def rows(self, what: str) -> list[Row]:
+        return [
+            Row(what, self.new, self.old, "the next one in an old thread, as cold", 1.5, "at most 1.5"),
+            Row(what, self.new, self.warm, "the ones after it, in a loop"),
+        ]
+
+
+FIRST_CALLS = (
+    "As cold: an old thread's next one after it has started an empty thread and seen it end. Nothing that signs belongs"
+    " to a thread: what starting one leaves in the processor's caches makes the next one dearer than those in a loop."
+)
+
+
+def first_calls(work: Callable[[int], object], *, threads: int) -> FirstCalls:
+    """Compare first calls in new threads with those of this one, one thread after the other.
 
     Args:
-        work: told a number that no other call is told.
+        work: told a number below ``CALLS * threads`` that no other call is told.
     """
-    firsts: list[float] = []
-    later: list[float] = []
+    new: list[float] = []
+    old: list[float] = []
+    warm: list[float] = []
 
-    def run(start: int) -> None:
-        for number in range(calls):
-            began = time.perf_counter()
-            work(start + number)
-            (later if number else firsts).append(time.perf_counter() - began)
+    def timed(number: int, seconds: list[float]) -> None:
+        began = time.perf_counter()
+        work(number)
+        seconds.append(time.perf_counter() - began)
 
-    for number in range(threads):
-        thread = threading.Thread(target=run, args=(number * calls,))
+    def run(numbers: Iterator[int]) -> None:
+        timed(next(numbers), new)
+        for number in numbers:
+            timed(number, warm)
+
+    def start(target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args)
         thread.start()
         thread.join()
-    return statistics.median(firsts), statistics.median(later)
+
+    for first in range(0, CALLS * threads, CALLS):
+        start(run, iter(range(first + 1, first + CALLS)))
+        start(lambda: None)
+        timed(first, old)
+    return FirstCalls(statistics.median(new), statistics.median(old), statistics.median(warm))
 
 
 def machine() -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 import obstore
@@ -17,7 +17,7 @@ from django.conf import settings
 from storages.backends.s3 import S3Storage
 
 from providers import Download, S3Provider, StaticCredentials
-from tests.benchmarks.measuring import Row, Table, alternate, in_new_threads
+from tests.benchmarks.measuring import FIRST_CALLS, Row, Table, alternate, first_calls
 
 BUCKET = "benchmark-bucket"
 REGION = "eu-central-1"
@@ -26,6 +26,8 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 TTL = timedelta(seconds=300)
 LINKS = 1000
 ROUNDS = 21
+
+S = TypeVar("S")
 
 
 def table() -> Table:
@@ -84,6 +86,7 @@ def thread_table() -> Table:
     """Compare what a thread pays that signs for the first time: servers make new ones all the time."""
     provider = S3Provider(bucket=BUCKET, region=REGION, credentials=StaticCredentials(ACCESS_KEY_ID, SECRET))
     storage = plain_storage(
+        S3Storage,
         bucket_name=BUCKET, region_name=REGION, access_key=ACCESS_KEY_ID, secret_key=SECRET,
         signature_version="s3v4", addressing_style="virtual", querystring_expire=300,
     )  # fmt: skip
@@ -91,22 +94,24 @@ def thread_table() -> Table:
     def ours(number: int) -> None:
         provider.sign(Download(f"uploads/{number}/report.pdf", filename="report.pdf"), ttl=TTL, now=_START)
 
-    first, steady = in_new_threads(ours, threads=200)
-    their_first, their_steady = in_new_threads(lambda number: storage.url(f"uploads/{number}/report.pdf"), threads=8)
+    times = first_calls(ours, threads=200)
+    theirs = first_calls(lambda number: storage.url(f"uploads/{number}/report.pdf"), threads=8)
+    what = "the first `sign` in a new thread"
     result = Table("Signing for S3 in a new thread")
     result.rows = [
-        Row("the first `sign` in a new thread", first, steady, "the ones after it", 2, "at most 2"),
-        Row("the first `sign` in a new thread", first, their_first, "django-storages' first `.url`"),
-        Row("the ones after it", steady, their_steady, "django-storages' `.url` after it"),
+        *times.rows(what),
+        Row(what, times.new, theirs.new, "django-storages' first `.url`"),
+        Row("the ones after it", times.warm, theirs.warm, "django-storages' `.url` after it"),
     ]
+    result.notes = [FIRST_CALLS]
     return result
 
 
-def plain_storage(**options: Any) -> S3Storage:
+def plain_storage(backend: type[S], **options: Any) -> S:
     """Make a storage of django-storages in this process, which has no project around it."""
     if not settings.configured:
         settings.configure()
-    return S3Storage(**options)
+    return backend(**options)
 
 
 def process_table() -> Table:

@@ -12,10 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from azure.storage.blob import BlobSasPermissions, UserDelegationKey, generate_blob_sas
+from storages.backends.azure_storage import AzureStorage
 
 from providers import AzureProvider, Download, SharedKey, UserDelegation
 from tests.benchmarks import pages
 from tests.benchmarks.measuring import Row, Table, alternate
+from tests.benchmarks.signing import plain_storage
 from tests.emulators.postgres import Postgres
 from tests.emulators.token_endpoints import DelegationKeys
 
@@ -33,10 +35,10 @@ class _Token:
 
 
 def table() -> Table:
-    from storages.backends.azure_storage import AzureStorage
-
     numbers = count()
-    storage = AzureStorage(account_name=ACCOUNT, account_key=KEY, azure_container=CONTAINER, expiration_secs=300)
+    storage = plain_storage(
+        AzureStorage, account_name=ACCOUNT, account_key=KEY, azure_container=CONTAINER, expiration_secs=300
+    )
     shared = AzureProvider(account_name=ACCOUNT, container=CONTAINER, credentials=SharedKey(KEY))
 
     def downloads() -> list[Download]:

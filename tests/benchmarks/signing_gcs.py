@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -18,7 +15,7 @@ from google.oauth2 import service_account
 
 from providers import Download, GCSProvider, HMACKey, ServiceAccountKey
 from tests.benchmarks import pages
-from tests.benchmarks.measuring import Row, Table, alternate
+from tests.benchmarks.measuring import CALLS, FIRST_CALLS, Row, Table, alternate, first_calls
 from tests.emulators.postgres import Postgres
 
 BUCKET = "benchmark-bucket"
@@ -66,7 +63,7 @@ def table() -> Table:
 
     def bare() -> None:
         for n in range(LINKS):
-            key.sign(b"a string to sign of the usual length, which is 140 bytes or so %d" % n, scheme, algorithm)
+            key.sign(b"a string to sign of the usual length, %d".ljust(140) % n, scheme, algorithm)
 
     def theirs() -> None:
         for download in next(made[2]):
@@ -77,37 +74,20 @@ def table() -> Table:
     rsa_one, hmac_one, bare_one, google_one = alternate(
         lambda: ours(with_key, made[0]), lambda: ours(with_hmac, made[1]), bare, theirs, rounds=ROUNDS, units=LINKS
     )
-    threads = [downloads()[:4] for _ in range(THREADS)]
-    first, steady = _in_new_threads(with_key, threads)
-    hmac_first, hmac_steady = _in_new_threads(with_hmac, threads)
+    singles = [download for _ in range(0, CALLS * THREADS, LINKS) for download in downloads()]
+    times = first_calls(lambda n: with_key.sign(singles[n], ttl=TTL, now=_START), threads=THREADS)
+    hmac_times = first_calls(lambda n: with_hmac.sign(singles[n], ttl=TTL, now=_START), threads=THREADS)
     result = Table("Signing for Google Cloud Storage")
     what = "`sign` with a file name"
     result.rows = [
         Row(f"{what}, RSA-2048", rsa_one, bare_one, "the RSA operation alone", 1.15, "at most 1.15"),
         Row(f"{what}, RSA-2048", rsa_one, google_one, "google-cloud-storage", 1, "no slower"),
         Row(f"{what}, HMAC", hmac_one, google_one, "google-cloud-storage", 1 / 15, "at most 1/15"),
-        Row("the first `sign` in a new thread, RSA-2048", first, steady, "the ones after it", 2, "at most 2"),
-        Row("the first `sign` in a new thread, HMAC", hmac_first, hmac_steady, "the ones after it"),
+        *times.rows("the first `sign` in a new thread, RSA-2048"),
+        *hmac_times.rows("the first `sign` in a new thread, HMAC"),
     ]
+    result.notes = [FIRST_CALLS]
     return result
-
-
-def _in_new_threads(provider: GCSProvider, operations: Sequence[Sequence[Download]]) -> tuple[float, float]:
-    """Return the median seconds of a thread's first signature, and of its later ones."""
-    firsts: list[float] = []
-    later: list[float] = []
-
-    def run(downloads: Sequence[Download]) -> None:
-        for number, download in enumerate(downloads):
-            began = time.perf_counter()
-            provider.sign(download, ttl=TTL, now=_START)
-            (later if number else firsts).append(time.perf_counter() - began)
-
-    for downloads in operations:
-        thread = threading.Thread(target=run, args=(downloads,))
-        thread.start()
-        thread.join()
-    return statistics.median(firsts), statistics.median(later)
 
 
 def page_table() -> Table:
