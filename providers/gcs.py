@@ -338,21 +338,32 @@ class GCSProvider:
                 # https://cloud.google.com/storage/docs/xml-api/put-object-multipart
                 upload_id = sigv4.encode_value(operation.upload_id)
                 parameters = f"&partNumber={operation.number}&uploadId={upload_id}"
-                return self._presign(moment, "PUT", operation.key, parameters, _upload_headers(operation))
+                sent = {} if operation.checksum is None else _checksum_header(operation.checksum)
+                # Of parts no range is documented; and this header every client sends by itself, when it can send
+                # no other: https://cloud.google.com/storage/docs/authentication/canonical-requests#required-headers
+                length = {"content-length": str(operation.size_bytes)}
+                return self._presign(moment, "PUT", operation.key, parameters, sent, length)
             case UploadForm():
                 return self._form(operation, moment)
             case _:
                 assert_never(operation)
 
     def _presign(
-        self, moment: _Moment, method: str, key: str, parameters: str, sent: Mapping[str, str] = NO_HEADERS
+        self,
+        moment: _Moment,
+        method: str,
+        key: str,
+        parameters: str,
+        sent: Mapping[str, str] = NO_HEADERS,
+        own: Mapping[str, str] = NO_HEADERS,
     ) -> _Unsigned:
-        """``parameters`` are sorted, and all sort behind those of the signature; ``sent`` are signed."""
-        if not sent:
+        """``parameters`` are sorted, and all sort behind those of the signature; ``sent`` and ``own`` are signed,
+        and ``own`` is what clients say without being told."""
+        if not sent and not own:
             headers, names = self._host_header, "host"
         else:
             headers, names = sigv4.canonical_headers(
-                {"host": self._host} | {name.lower(): value for name, value in sent.items()}
+                {"host": self._host, **own} | {name.lower(): value for name, value in sent.items()}
             )
         query = f"{moment.query}{names.replace(';', '%3B')}{parameters}"
         path = self._path + sigv4.encode_path(key)
@@ -400,7 +411,7 @@ def _download_parameters(download: Download) -> str:
     return parameters
 
 
-def _upload_headers(upload: Upload | UploadPart) -> dict[str, str]:
+def _upload_headers(upload: Upload) -> dict[str, str]:
     # https://cloud.google.com/storage/docs/xml-api/reference-headers: the client has to send all of them
     sent = {"x-goog-content-length-range": f"{upload.size_bytes},{upload.size_bytes}"}
     if upload.checksum is not None:

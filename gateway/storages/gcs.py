@@ -137,6 +137,11 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         """The bucket, as uploads look at it."""
         return GCSObjects(self)
 
+    @property
+    def origin(self) -> str:
+        """Where the SDK moves the bytes, without a slash at the end."""
+        return (self.endpoint_url or _ENDPOINT_URL).rstrip("/")
+
     def public_session_url(self, url: str) -> str:
         """Return the URL of a resumable session at the host that browsers see.
 
@@ -144,7 +149,7 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
             InvalidConfiguration: it is none of this bucket's.
         """
         path = f"/upload/storage/v1/b/{self.bucket_name}/o?"
-        origin = (self.endpoint_url or _ENDPOINT_URL).rstrip("/")
+        origin = self.origin
         query = url.removeprefix(origin + path)
         if query == url or not any(pair.startswith("upload_id=") and len(pair) > 10 for pair in query.split("&")):
             raise InvalidConfiguration("the store's answer is no session of the bucket at endpoint_url")

@@ -1,14 +1,14 @@
 """What uploads need of a Cloud Storage bucket, through the SDK of the storage.
 
-Must not sign a link, nor show the URL of a session. It takes no parts: a part-wise upload of Cloud Storage has no
-condition that keeps it from overwriting.
+Must not sign a link, nor show the URL of a session. Parts are joined without a condition, since Cloud Storage knows
+none for them: the name is looked at before, and no client can do it.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ import requests
 from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from gateway.storages.objects import ListedObject, StoredObject
+from gateway.storages.gcs_multipart import MultipartUploads
+from gateway.storages.objects import ListedObject, ReceivedPart, StoredObject, UnfinishedUpload
 
 if TYPE_CHECKING:
     from gateway.storages.gcs import PrivateGCSStorage
@@ -33,8 +34,10 @@ _RANGE = re.compile(r"bytes=0-([0-9]+)")
 
 
 class GCSObjects:
-    """The :class:`~gateway.storages.objects.ResumableStore` of a Cloud Storage bucket."""
+    """The :class:`~gateway.storages.objects.PartStore` and ``ResumableStore`` of a Cloud Storage bucket."""
 
+    least_part_bytes = 5 * 2**20  # https://cloud.google.com/storage/quotas#requests
+    joins_under_free_names = False
     session_lifetime = timedelta(days=7)  # https://cloud.google.com/storage/docs/resumable-uploads
 
     def __init__(self, storage: PrivateGCSStorage) -> None:
@@ -68,9 +71,35 @@ class GCSObjects:
             except NotFound as error:
                 raise FileNotFoundError("there is no such object, or it is another one by now") from error
 
-    def objects(self) -> Iterator[ListedObject]:
+    def begin_parts(self, name: str, content_type: str) -> str:
+        return self._multipart.begin(self._storage.object_key(name), content_type)
+
+    def parts(self, name: str, upload_id: str) -> list[ReceivedPart] | None:
+        return self._multipart.parts(self._storage.object_key(name), upload_id)
+
+    def complete_parts(self, name: str, upload_id: str, parts: Sequence[ReceivedPart]) -> None:
+        if self.stat(name) is not None:
+            raise FileExistsError("the key is taken; nothing was overwritten")
+        self._multipart.complete(self._storage.object_key(name), upload_id, parts)
+
+    def abort_parts(self, name: str, upload_id: str) -> None:
+        self._multipart.abort(self._storage.object_key(name), upload_id)
+
+    def unfinished(self) -> Iterator[UnfinishedUpload]:
+        return self._multipart.unfinished(self._prefix)
+
+    @property
+    def _multipart(self) -> MultipartUploads:
+        # The library's session: its credentials, its connections, its retries of a token that has ended.
+        return MultipartUploads(self._storage.client._http, f"{self._storage.origin}/{self._storage.bucket_name}")
+
+    @property
+    def _prefix(self) -> str:
         location = str(self._storage.location).strip("/")
-        prefix = f"{location}/" if location else ""
+        return f"{location}/" if location else ""
+
+    def objects(self) -> Iterator[ListedObject]:
+        prefix = self._prefix
         for blob in self._storage.client.list_blobs(self._storage.bucket_name, prefix=prefix or None, **_WAITING):
             yield ListedObject(
                 name=blob.name.removeprefix(prefix), size_bytes=blob.size, etag=str(blob.generation),

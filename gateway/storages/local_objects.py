@@ -27,6 +27,7 @@ class LocalObjects:
     """The :class:`~gateway.storages.objects.ObjectStore` of a directory."""
 
     least_part_bytes = 1
+    joins_under_free_names = True
 
     def __init__(self, storage: PrivateFileSystemStorage) -> None:
         self._storage = storage

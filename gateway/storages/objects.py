@@ -93,9 +93,14 @@ class ObjectStore(Protocol):
 
 @runtime_checkable
 class PartStore(ObjectStore, Protocol):
-    """A bucket that takes an object in parts, of which the server alone makes it."""
+    """A bucket that takes an object in parts, of which the server alone makes it.
+
+    Attributes:
+        joins_under_free_names: the store itself refuses to make an object where there is one.
+    """
 
     least_part_bytes: int
+    joins_under_free_names: bool
 
     def begin_parts(self, name: str, content_type: str) -> str:
         """Begin a part-wise upload and return the store's id of it."""

@@ -29,6 +29,7 @@ class S3Objects:
     """The :class:`~gateway.storages.objects.ObjectStore` of an S3 bucket."""
 
     least_part_bytes = 5 * 2**20  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+    joins_under_free_names = True
 
     def __init__(self, storage: PrivateS3Storage) -> None:
         self._storage = storage

@@ -196,9 +196,10 @@ def guarantees_of(session: UploadSession) -> Guarantees:
         )
     if session.strategy == UploadSession.Strategy.MULTIPART:
         # The server alone completes it, under a name that is free, with a type of its own saying.
+        refuses = part_store_of(session.storage_alias).joins_under_free_names
         return Guarantees(
             size="signed" if binds.binds_part else "verified", content_type="verified", checksum=checked,
-            overwrite="refused",
+            overwrite="refused" if refuses else "verified",
         )  # fmt: skip
     return Guarantees(
         size="signed" if binds.binds_size else "verified",
@@ -257,12 +258,15 @@ def resumable_store_of(alias: str) -> ResumableStore:
 
 
 def part_of(session: UploadSession, part: PartWanted) -> UploadPart:
+    # A store that does not know the digest is not told it; that of the whole is verified at the end.
+    known = _capabilities(session.storage_alias)
+    knows = "sha256" in known.binds_checksum | known.sends_checksum
     return UploadPart(
         session.key,
         upload_id=session.store_upload_id or _NO_UPLOAD_ID,
         number=part.number,
         size_bytes=part.size_bytes,
-        checksum=None if part.sha256 is None else Checksum("sha256", part.sha256),
+        checksum=None if part.sha256 is None or not knows else Checksum("sha256", part.sha256),
     )
 
 

@@ -13,25 +13,30 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from sys import executable
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from tests.emulators.gcs_multipart import Uploads
 from tests.emulators.gcs_resumable import Sessions
-from tests.emulators.gcs_xml import Objects, Refusal, Reply, form_of, problem
+from tests.emulators.gcs_xml import Objects, Refusal, Reply, check_digests, form_of, problem
 from tests.emulators.process import LOOPBACK, Emulator, Unavailable, free_port
 from tests.verifiers.goog4 import HMACIdentity, Identity, Refused, RSAIdentity, verify_form, verify_signed
 
 PACKAGE = "gcp-storage-emulator"
 TIMEOUT_SECONDS = 20
 # Of objects; the last three of the bucket: its configuration read and changed, its IAM policy read.
-EVERYTHING = frozenset({"create", "get", "delete", "list", "bucket", "update", "policy"})
+EVERYTHING = frozenset({"create", "get", "delete", "list", "bucket", "update", "policy"}) | {
+    f"multipart.{permission}" for permission in ("create", "abort", "listParts", "list")
+}
 # https://cloud.google.com/storage/docs/xml-api/reference-status
 _STATUSES = {
     "expired": (400, "ExpiredToken"),
@@ -53,8 +58,9 @@ class CloudStorage(Emulator):
         tokens: what each access token may do.
         clock_offset: of the server's clock.
         sessions: the resumable uploads.
+        uploads: the multipart uploads.
         refusals: reasons for which signed requests were refused, in order.
-        requests: method and path of every request to the JSON API.
+        requests: method and path of every request with a token.
     """
 
     name = "gcs"
@@ -123,6 +129,7 @@ class CloudStorage(Emulator):
         self.refusals: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.objects = Objects(self._ask)
+        self.uploads = Uploads(self.objects)
         self.sessions = Sessions(self.objects, self.now)
         self.wait_until(self._answers, what="the emulator")
         server = _Server((LOOPBACK, 0), _handler(self))
@@ -172,31 +179,63 @@ class CloudStorage(Emulator):
             return self._token(body)
         if path.startswith(("/storage/v1/", "/upload/storage/v1/", "/download/storage/v1/")):
             return self._json(method, target, headers, body)
+        bucket = path.split("/")[1]
         if method == "OPTIONS":
-            return self._preflight(path.split("/")[1], headers)
-        try:
-            if len(headers) != len(sent):
-                raise Refused("duplicate")
-            return self._signed(method, target, headers, body)
-        except Refused as refused:
-            self.refusals.append(refused.reason)
-            return problem(*_STATUSES.get(refused.reason, (403, "SignatureDoesNotMatch")), refused.reason)
-        except Refusal as refusal:
-            self.refusals.append(str(refusal))
-            return refusal.reply
+            return self._preflight(bucket, headers)
+        reply = self._by_token(method, target, headers, body)
+        if reply is None:
+            try:
+                if len(headers) != len(sent):
+                    raise Refused("duplicate")
+                reply = self._signed(method, target, headers, body)
+            except Refused as refused:
+                self.refusals.append(refused.reason)
+                reply = problem(*_STATUSES.get(refused.reason, (403, "SignatureDoesNotMatch")), refused.reason)
+            except Refusal as refusal:
+                self.refusals.append(str(refusal))
+                reply = refusal.reply
+        if "origin" not in headers or (rule := self._cors_rule(bucket, headers["origin"], method)) is None:
+            return reply
+        exposed = ",".join(rule.get("responseHeader", []))
+        shown = {"Access-Control-Allow-Origin": headers["origin"], "Access-Control-Expose-Headers": exposed}
+        return Reply(reply.status, reply.body, {**reply.headers, **shown, "Vary": "Origin"})
 
     def _preflight(self, bucket: str, headers: Mapping[str, str]) -> Reply:
         """Answer by the bucket's rules; where none fits, with nothing: https://cloud.google.com/storage/docs/cors."""
-        about = json.loads(self._ask("GET", f"/storage/v1/b/{bucket}", b"", {}).body or b"{}")
         origin, method = headers.get("origin", ""), headers.get("access-control-request-method", "")
         asked = {name.strip().lower() for name in headers.get("access-control-request-headers", "").split(",")} - {""}
+        rule = self._cors_rule(bucket, origin, method, asked)
+        if rule is None:
+            return Reply(200)
+        shown = ",".join(rule.get("responseHeader", []))
+        allowed = {"Origin": origin, "Methods": ",".join(rule["method"]), "Headers": shown}
+        return Reply(200, b"", {f"Access-Control-Allow-{name}": value for name, value in allowed.items()})
+
+    def _cors_rule(
+        self, bucket: str, origin: str, method: str, asked: AbstractSet[str] = frozenset()
+    ) -> dict[str, Any] | None:
+        about = json.loads(self._ask("GET", f"/storage/v1/b/{bucket}", b"", {}).body or b"{}")
         for rule in about.get("cors") or []:
-            shown = rule.get("responseHeader", [])
             fits = {origin, "*"} & set(rule["origin"]) and method in rule["method"]
-            if fits and asked <= {name.lower() for name in shown}:
-                allowed = {"Origin": origin, "Methods": ",".join(rule["method"]), "Headers": ",".join(shown)}
-                return Reply(200, b"", {f"Access-Control-Allow-{name}": value for name, value in allowed.items()})
-        return Reply(200)
+            if fits and asked <= {name.lower() for name in rule.get("responseHeader", [])}:
+                return dict(rule)
+        return None
+
+    def _by_token(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply | None:
+        """Answer about multipart uploads to whoever has a token; None where the request is another."""
+        parts = urlsplit(target)
+        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        permission = self.uploads.permission(method, query)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if permission is None or scheme != "Bearer":
+            return None
+        self.requests.append((method, target))
+        if token not in self.tokens:
+            return problem(401, "AuthenticationRequired")
+        if permission not in self.tokens[token]:
+            return problem(403, "AccessDenied", f"The token does not have storage.{permission}.")
+        bucket, _, key = unquote(parts.path).removeprefix("/").partition("/")
+        return self.uploads.handle(method, bucket, key, query, headers, body)
 
     def _signed(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Reply:
         if method == "POST":
@@ -210,8 +249,11 @@ class CloudStorage(Emulator):
         bucket, _, key = verified.path.removeprefix("/").partition("/")
         if method in ("GET", "HEAD"):
             return self.objects.get(bucket, key, verified.query, headers)
+        if method == "PUT" and "uploadId" in verified.query:
+            check_digests(headers, body)
+            return self.uploads.put(bucket, key, verified.query, body)
         if method == "PUT":
-            return self.objects.put(bucket, key, verified.query, headers, body)
+            return self.objects.put(bucket, key, headers, body)
         return problem(405, "MethodNotAllowed")
 
     def _form(self, target: str, headers: dict[str, str], body: bytes) -> Reply:

@@ -1,11 +1,10 @@
-"""What Cloud Storage's XML API does with a request that was verified: objects, parts of uploads, browser forms.
+"""What Cloud Storage's XML API does with a request that was verified: objects and browser forms.
 
 It must not decide who may ask, nor know how bytes are kept: that is the emulator behind it.
 
 Sources:
     https://cloud.google.com/storage/docs/xml-api/reference-headers
     https://cloud.google.com/storage/docs/xml-api/reference-status
-    https://cloud.google.com/storage/docs/multipart-uploads
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import base64
 import hashlib
 import json
 import re
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -62,7 +60,6 @@ class Objects:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self.lock = threading.RLock()
-        self._uploads: dict[str, tuple[str, str, dict[int, bytes]]] = {}
 
     def about(self, bucket: str, key: str) -> dict[str, Any] | None:
         """Return what the JSON API says of an object; None where there is none."""
@@ -101,10 +98,8 @@ class Objects:
             return Reply(304, b"", answer)
         return _ranged(content, headers.get("range"), answer)
 
-    def put(self, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Reply:
+    def put(self, bucket: str, key: str, headers: Mapping[str, str], body: bytes) -> Reply:
         check_digests(headers, body)
-        if "uploadId" in query:
-            return self._part(bucket, key, query, body)
         with self.lock:
             self._check_generation(bucket, key, headers.get("x-goog-if-generation-match"))
             return self.write(bucket, key, body, **_stored(headers))
@@ -120,28 +115,6 @@ class Objects:
         about = self.about(bucket, key)
         if wanted != ("0" if about is None else about["generation"]):
             raise Refusal(412, "PreconditionFailed")
-
-    # Multipart uploads: they are begun and completed by whoever runs the server, not by links.
-
-    def begin_upload(self, bucket: str, key: str) -> str:
-        upload_id = secrets.token_urlsafe(30) + "+/="
-        self._uploads[upload_id] = bucket, key, {}
-        return upload_id
-
-    def parts(self, upload_id: str) -> dict[int, bytes]:
-        return self._uploads[upload_id][2]
-
-    def complete_upload(self, upload_id: str, content_type: str) -> None:
-        bucket, key, parts = self._uploads.pop(upload_id)
-        content = b"".join(parts[number] for number in sorted(parts))
-        self.write(bucket, key, content, contentType=content_type)
-
-    def _part(self, bucket: str, key: str, query: Mapping[str, str], body: bytes) -> Reply:
-        known = self._uploads.get(query["uploadId"])
-        if known is None or known[:2] != (bucket, key):
-            return problem(404, "NoSuchUpload")
-        known[2][int(query["partNumber"])] = body
-        return Reply(200, b"", {"ETag": f'"{hashlib.md5(body).hexdigest()}"'})
 
 
 def form_of(content_type: str, body: bytes) -> tuple[dict[str, str], bytes] | None:

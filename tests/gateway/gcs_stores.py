@@ -74,14 +74,14 @@ class GCSStore(FormStore):
         assert verified.expires_at == link.expires_at
 
     def begin_upload(self, key: str) -> str:
-        return self.server.objects.begin_upload(self.bucket, self.key(key))
+        return self.server.uploads.begin(self.bucket, self.key(key), "application/pdf")
 
     def complete_upload(self, key: str, upload_id: str, etags: list[str]) -> None:
-        assert len(etags) == len(self.server.objects.parts(upload_id))
-        self.server.objects.complete_upload(upload_id, "application/pdf")
+        assert len(etags) == len(self.server.uploads.parts(upload_id))
+        self.server.uploads.complete(upload_id)
 
     def part_numbers(self, key: str, upload_id: str) -> list[int]:
-        return sorted(self.server.objects.parts(upload_id))
+        return sorted(self.server.uploads.parts(upload_id))
 
     def count(self) -> int:
         return len(self.server.objects.names(self.bucket))

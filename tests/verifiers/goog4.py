@@ -125,7 +125,7 @@ def verify_signed(
     """Verify one request made with a signed URL.
 
     Args:
-        headers: what the client sends; Host may be left to the URL.
+        headers: what the client sends; Host and Content-Length may be left to the URL and to ``body_length``.
         now: the server's clock, aware UTC.
         body_length: bytes in the body.
 
@@ -159,6 +159,8 @@ def verify_signed(
     for name in sent:
         if name not in names and (name in _SIGNED_IF_SENT or name.startswith(("x-goog-", "x-amz-"))):
             raise Refused("unsigned_header", name)
+    if body_length is not None and sent.setdefault("content-length", str(body_length)) != str(body_length):
+        raise Refused("content_length")
     for name in names:
         if name not in sent:
             raise Refused("missing_header", name)
