@@ -301,6 +301,9 @@ class CloudStorage(Emulator):
                 return Reply(412, answer, {"Content-Type": _JSON})
             kept = {name: value for name, value in headers.items() if name not in ("authorization", "connection")}
             reply = self._ask(method, target, body, kept)
+        if permission == "get" and reply.status == 200:
+            known = json.dumps(self.objects.as_known(json.loads(reply.body)))
+            reply = Reply(200, known.encode(), reply.headers)
         passed = {
             name: value for name, value in reply.headers.items() if name not in ("content-length", "server", "date")
         }

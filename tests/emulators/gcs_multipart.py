@@ -102,8 +102,8 @@ class Uploads:
     def complete(self, upload_id: str) -> None:
         """Complete an upload of all its parts, for whoever runs the server."""
         upload = self._uploads.pop(upload_id)
-        content = b"".join(upload.parts[number] for number in sorted(upload.parts))
-        self._objects.write(upload.bucket, upload.key, content, contentType=upload.content_type)
+        parts = (upload.parts[number] for number in sorted(upload.parts))
+        self._objects.join(upload.bucket, upload.key, parts, upload.content_type)
 
     def _known(self, bucket: str, key: str, upload_id: str) -> _Upload | None:
         upload = self._uploads.get(upload_id)
@@ -125,8 +125,8 @@ class Uploads:
                 return problem(400, "InvalidPart")
         if any(len(upload.parts[number]) < LEAST_PART_BYTES for number in numbers[:-1]):
             return problem(400, "EntityTooSmall")
-        content = b"".join(upload.parts[number] for number in numbers)
-        kept = self._objects.write(upload.bucket, upload.key, content, contentType=upload.content_type)
+        parts = (upload.parts[number] for number in numbers)
+        kept = self._objects.join(upload.bucket, upload.key, parts, upload.content_type)
         if kept.status != 200:
             return kept
         del self._uploads[upload_id]

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -60,11 +60,24 @@ class Objects:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self.lock = threading.RLock()
+        self._joined: set[tuple[str, str, str]] = set()  # bucket, key, generation
 
     def about(self, bucket: str, key: str) -> dict[str, Any] | None:
         """Return what the JSON API says of an object; None where there is none."""
         reply = self._ask("GET", f"/storage/v1/b/{bucket}/o/{quote(key, safe='')}", b"", {})
-        return None if reply.status == 404 else dict(json.loads(reply.body))
+        return None if reply.status == 404 else self.as_known(json.loads(reply.body))
+
+    def as_known(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out what Cloud Storage does not know: the MD5 of what was joined of parts."""
+        is_joined = (about["bucket"], about["name"], str(about["generation"])) in self._joined
+        return {name: value for name, value in about.items() if not (is_joined and name == "md5Hash")}
+
+    def join(self, bucket: str, key: str, parts: Iterable[bytes], content_type: str) -> Reply:
+        """Keep an object that is made of parts."""
+        kept = self.write(bucket, key, b"".join(parts), contentType=content_type)
+        if kept.status == 200:
+            self._joined.add((bucket, key, kept.headers["x-goog-generation"]))
+        return kept
 
     def write(self, bucket: str, key: str, content: bytes, **metadata: str) -> Reply:
         """Keep an object as it is: the emulator would parse JSON and forms if they came in one request."""
@@ -144,7 +157,7 @@ def _describe(about: Mapping[str, Any]) -> dict[str, str]:
     return {
         "ETag": f'"{about["etag"]}"',
         "x-goog-generation": str(about["generation"]),
-        "x-goog-hash": f"crc32c={about['crc32c']},md5={about['md5Hash']}",
+        "x-goog-hash": f"crc32c={about['crc32c']}" + (f",md5={about['md5Hash']}" if "md5Hash" in about else ""),
         "Accept-Ranges": "bytes",
     }
 

@@ -107,7 +107,7 @@ def test_one_request(store: Store, alice: Any) -> None:
     assert fetched(store, alice) == PDF
 
 
-@pytest.mark.parametrize("opened", ["local", "ceph"], indirect=True)
+@pytest.mark.parametrize("opened", ["local", "ceph", "gcs"], indirect=True)
 class TestParts:
     def test_they_become_a_file(self, store: Store, alice: Any) -> None:
         uppy = Uppy(alice)
@@ -143,7 +143,7 @@ class TestParts:
         assert uppy.sign(upload, 1).status_code == uppy.complete(upload).status_code == 410
 
 
-@pytest.mark.parametrize("opened", ["gcs", "azure"], indirect=True)
+@pytest.mark.parametrize("opened", ["azure"], indirect=True)
 def test_a_store_without_parts_says_so(store: Store, alice: Any) -> None:
     answer = Uppy(alice).create()
     assert answer.status_code == 400

@@ -66,6 +66,7 @@ def test_parts_become_an_object_of_the_type_that_was_said(storage: PrivateGCSSto
     stored = objects.stat(NAME)
     assert stored is not None
     assert (stored.size_bytes, stored.content_type) == (5 * MIB + len(LAST), "application/pdf")
+    assert stored.md5 is None, "Google counts none of what is joined"
     assert b"".join(objects.read(NAME, stored)) == FIRST + LAST
     assert objects.parts(NAME, upload_id) is None
     assert put(storage, upload_id, 2, LAST).status == 404

@@ -207,6 +207,12 @@ class TestParts:
         assert put(store, second, self.part(2)).status == 404
         assert download(store, alice).body == self.CONTENT
 
+    def test_what_holds_is_said(self, store: Store, alice: Any) -> None:
+        overwrite = "verified" if store.alias == "gcs" else "refused"
+        assert begin(alice, self.CONTENT).guarantees == Guarantees(
+            size="signed", content_type="verified", checksum="verified", overwrite=overwrite
+        )
+
     def test_a_replayed_part_replaces_itself_alone_and_the_checksum_sees_it(self, store: Store, alice: Any) -> None:
         begun = begin(alice, self.CONTENT)
         first, second = self.sign(alice, begun, 1, 2)
