@@ -1739,6 +1739,80 @@ def test_cookies_that_open_anything_else_do_not_leave(arranged: Any, opens: str,
     assert [row.decision for row in issuances()] == ["issued" if leaves else "refused"]
 
 
+# Sessions that a store opens for an upload.
+
+SESSION = "https://storage.example/upload?upload_id=secret"
+
+
+def session_for(principal: Principal, ttl: timedelta, start: Callable[[], str] = lambda: SESSION) -> IssuedURL:
+    resource = Resource.of_file(new_file(principal.user))
+    upload = Upload(str(resource.key), content_type="image/png", size_bytes=1)
+    return links.issue_session(principal, resource, upload, start, ttl=ttl)
+
+
+# the policy's limits, when the authority ends, the ttl of the upload, and how long the session is good and why
+SESSIONS: dict[str, tuple[Limits, timedelta | None, timedelta, timedelta, str]] = {
+    "as long as the upload": (Limits(), None, timedelta(days=7), timedelta(days=7), ""),
+    "under a policy's limit": (Limits(max_ttl=seconds(61)), None, seconds(60), seconds(60), ""),
+    "at a policy's limit": (Limits(max_ttl=seconds(60)), None, seconds(60), seconds(60), ""),
+    "over a policy's limit": (Limits(max_ttl=seconds(59)), None, seconds(60), seconds(59), "policy"),
+    "to the end of the authority": (Limits(), seconds(3600.5), seconds(7200), seconds(3600), "code"),
+}
+
+
+@pytest.mark.parametrize(("limits", "ends_in", "ttl", "life", "limited_by"), SESSIONS.values(), ids=SESSIONS)
+def test_a_session_is_good_for_as_long_as_its_upload_and_never_outlives_its_authority(
+    alice: Any, settings: Any, limits: Limits, ends_in: timedelta | None, ttl: timedelta, life: timedelta,
+    limited_by: str,
+) -> None:  # fmt: skip
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Answering(Allow(limits))}}
+    before = datetime.now(UTC)
+    ends_at = None if ends_in is None else before + ends_in
+    issued = session_for(user_of(alice, authority_ends_at=ends_at), ttl)
+    after = datetime.now(UTC)
+
+    assert (issued.url, issued.method, issued.limited_by) == (SESSION, "PUT", limited_by)
+    assert before.replace(microsecond=0) + life - seconds(1800 if ends_in else 0) <= issued.expires_at <= after + life
+    assert issued.expires_at.microsecond == 0
+    (row,) = issuances()
+    assert (row.decision, row.operation, row.policy, row.expires_at) == (
+        "issued", "Upload", "Answering", issued.expires_at,
+    )  # fmt: skip
+    assert row.link_id == issued.id != ""
+    assert row.link_hash == audit.hash_of(SESSION)
+
+
+# who answers what, and the reason that the audit has
+NO_SESSIONS: dict[str, tuple[Any, Exception | None, timedelta | None, str]] = {
+    "the policy says no": (Deny("not here"), None, None, "not here"),
+    "the authority has ended": (Allow(), None, seconds(-1), "the authority to ask has ended"),
+    "the store opens none": (Allow(), StorageUnavailable("the store opens none"), None, "the store opens none"),
+    "the store's user may not": (Allow(), AccessDenied("of the store", None), None, "of the store"),
+}
+
+
+@pytest.mark.parametrize(("answer", "error", "ends_in", "reason"), NO_SESSIONS.values(), ids=NO_SESSIONS)
+def test_a_session_that_is_refused_or_not_opened_is_recorded_and_raised(
+    alice: Any, settings: Any, answer: Any, error: Exception | None, ends_in: timedelta | None, reason: str
+) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Answering(answer)}}
+    asked = []
+
+    def start() -> str:
+        asked.append(1)
+        if error is not None:
+            raise error
+        return SESSION
+
+    ends_at = None if ends_in is None else datetime.now(UTC) + ends_in
+    with pytest.raises(type(error) if error is not None else AccessDenied):
+        session_for(user_of(alice, authority_ends_at=ends_at), seconds(60), start)
+
+    (row,) = issuances()
+    assert (row.decision, row.reason, row.link_id) == ("refused", reason, "")
+    assert bool(asked) == (error is not None)
+
+
 # What a link shows of itself.
 
 

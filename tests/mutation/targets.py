@@ -23,6 +23,7 @@ _LINKS = (
     "tests/gateway/test_explanations.py",
     "tests/gateway/test_windows.py",
     "tests/gateway/delivery/test_signed_cookies.py",
+    "tests/gateway/delivery/test_serving.py",
 )
 _POLICIES = ("tests/gateway/test_policies.py", "tests/gateway/test_links.py")
 _AGE = (
