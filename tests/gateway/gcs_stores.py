@@ -5,6 +5,7 @@ It must not sign. The server is this project's own verifier before an emulator: 
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from typing import Any
 from providers import MetadataServer
 from providers.types import SignedURL
 from tests.emulators.gcs import CloudStorage
+from tests.emulators.s3 import send
 from tests.emulators.token_endpoints import GoogleMetadata, IAMCredentials
 from tests.gateway.link_stores import FormStore
 from tests.verifiers.goog4 import verify_form, verify_signed
@@ -85,6 +87,14 @@ class GCSStore(FormStore):
 
     def count(self) -> int:
         return len(self.server.objects.names(self.bucket))
+
+    def let_in(self, origin: str, *headers: str) -> None:
+        """Let pages of an origin put, with these headers, and see these of the answers."""
+        rule = {"origin": [origin], "method": ["PUT"], "responseHeader": list(headers), "maxAgeSeconds": 60}
+        sent = {"Authorization": f"Bearer {self.server.new_token()}", "Content-Type": "application/json"}
+        url = f"{self.server.endpoint_url}/storage/v1/b/{self.bucket}"
+        answer = send(url, method="PATCH", headers=sent, body=json.dumps({"cors": [rule]}).encode())
+        assert answer.status == 200
 
     def close(self) -> None:
         self._stack.close()

@@ -18,6 +18,7 @@ from gateway import uploads
 from gateway.models import File, UploadSession
 from tests.gateway.azure_stores import AzureStore
 from tests.gateway.browsing import Chromium, Site, content_of, package
+from tests.gateway.gcs_stores import GCSStore
 from tests.gateway.link_stores import S3Store, Store
 from tests.gateway.site import session_of
 from tests.gateway.test_links_fetched import open_store
@@ -28,6 +29,8 @@ CSRF = "c" * 32
 SMALL, LARGE = 70_000, 11 * MIB
 UPPY = {version: f"uppy-{version}/dist/uppy.min.js" for version in (4, 5, 6)}
 ACTIVE_STORAGE = "@rails/activestorage/app/assets/javascripts/activestorage.js"
+# As docs/google-cloud.md has them.
+GCS_HEADERS = ("Content-Type", "x-goog-content-length-range", "x-goog-if-generation-match", "Content-MD5", "ETag")
 DOCUMENTATION = Path(__file__).parents[3] / "docs/uploads.md"
 
 
@@ -71,6 +74,9 @@ def store(request: pytest.FixtureRequest, site: Site, settings: Any, tmp_path: P
         if isinstance(store, AzureStore):
             rules = [CorsRule([site.url], ["PUT"], allowed_headers=["*"], exposed_headers=["ETag"])]
             store.client.set_service_properties(cors=rules)
+        if isinstance(store, GCSStore):
+            store.let_in(site.url, *GCS_HEADERS)
+            store.options |= {"resumable_uploads": True}
         settings.STORAGES = settings.STORAGES | {name: {"BACKEND": store.backend, "OPTIONS": store.options}}
         settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": name}
         yield store
@@ -82,6 +88,11 @@ def on(*names: str) -> pytest.MarkDecorator:
 
 def cookies_of(user: Any) -> list[str]:
     return [session_of(user), f"csrftoken={CSRF}"]
+
+
+def function_of_documentation(name: str) -> str:
+    (function,) = re.findall(rf"```js\n(async function {name}\(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    return str(function)
 
 
 def check_arrived(store: Store | None, site: Site, size: int) -> None:
@@ -96,9 +107,9 @@ def check_arrived(store: Store | None, site: Site, size: int) -> None:
         assert site.received_bytes >= size, "the counter counts"
 
 
-@on("local", "ceph", "azure")
+@on("local", "ceph", "azure", "gcs")
 def test_the_page_of_the_documentation(store: Store | None, site: Site, chromium: Chromium, alice: Any) -> None:
-    (function,) = re.findall(r"```js\n(async function upload\(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    function = function_of_documentation("upload")
     steps = f"""run(async () => {{
       const progress = document.querySelector("progress");
       return [await upload(file({SMALL}), "{CSRF}", progress), progress.value];
@@ -110,7 +121,62 @@ def test_the_page_of_the_documentation(store: Store | None, site: Site, chromium
     check_arrived(store, site, SMALL)
 
 
-@on("local", "ceph", "azure")
+class TestResumable:
+    """The page of the documentation that sends pieces to a session of Cloud Storage."""
+
+    # What is put where, as the page sees it; ``left`` says at which piece it is left.
+    WATCHED = """
+      const pieces = [], reallyFetch = window.fetch;
+      window.fetch = (url, options = {}) => {
+        if (options.method === "PUT") pieces.push(options.headers["Content-Range"]);
+        return options.method === "PUT" && pieces.length === left
+          ? (report({result: url}), new Promise(() => {})) : reallyFetch(url, options);
+      };"""
+    STEP = 8 * MIB
+
+    def visit(self, site: Site, chromium: Chromium, alice: Any, *, left: int = 0) -> Any:
+        script = f"""const left = {left}; {self.WATCHED} {function_of_documentation("uploadResumably")}
+          run(async () => [await uploadResumably(file({LARGE}), "{CSRF}", "my-key"), pieces]);"""
+        return site.visit(chromium, script=script, cookies=cookies_of(alice))
+
+    @on("gcs")
+    def test_all_of_it(self, store: Store, site: Site, chromium: Chromium, alice: Any) -> None:
+        made, pieces = self.visit(site, chromium, alice)
+        assert made["file"] == str(File.objects.get().pk)
+        assert pieces == [f"bytes 0-{self.STEP - 1}/{LARGE}", f"bytes {self.STEP}-{LARGE - 1}/{LARGE}"]
+        check_arrived(store, site, LARGE)
+
+    @on("gcs")
+    def test_it_goes_on_after_the_page_was_left(self, store: Store, site: Site, chromium: Chromium, alice: Any) -> None:
+        self.visit(site, chromium, alice, left=2)
+        assert not File.objects.exists()
+        made, pieces = self.visit(site, chromium, alice)
+        assert pieces == [f"bytes {self.STEP}-{LARGE - 1}/{LARGE}"], "what had gone did not go again"
+        assert UploadSession.objects.count() == 1
+        check_arrived(store, site, LARGE)
+        # And once more, when all is done.
+        again, pieces = self.visit(site, chromium, alice)
+        assert (again, pieces) == (made, [])
+
+    @on("gcs")
+    def test_a_page_of_another_origin_sends_nothing(
+        self, store: Store, site: Site, chromium: Chromium, alice: Any
+    ) -> None:
+        url = self.visit(site, chromium, alice, left=2)
+        headers = f'{{"Content-Range": "bytes {self.STEP}-{LARGE - 1}/{LARGE}"}}'
+        script = f"""run(async () => {{
+          try {{
+            await fetch("{url}", {{method: "PUT", headers: {headers}, body: bytes({LARGE}).slice({self.STEP})}});
+            return "sent";
+          }} catch (error) {{ return error.name; }}
+        }});"""
+        with Site() as other:
+            assert other.visit(chromium, script=script) == "TypeError"
+        session = UploadSession.objects.get()
+        assert uploads.look(principal_of(alice), session.pk).size_bytes == self.STEP
+
+
+@on("local", "ceph", "azure", "gcs")
 def test_active_storage_in_a_form(store: Store | None, site: Site, chromium: Chromium, alice: Any) -> None:
     head = f'<meta name="csrf-token" content="{CSRF}">' + package(ACTIVE_STORAGE)
     body = (
@@ -186,7 +252,7 @@ def page(request: pytest.FixtureRequest, site: Site, chromium: Chromium, alice: 
     return Page(request.param, site, chromium, alice)
 
 
-@on("local", "ceph")
+@on("local", "ceph", "gcs")
 def test_uppy_in_parts(store: Store | None, site: Site, page: Page) -> None:
     result = page.run(f"""
       let most = 0;
@@ -202,7 +268,7 @@ def test_uppy_in_parts(store: Store | None, site: Site, page: Page) -> None:
     check_arrived(store, site, LARGE)
 
 
-@on("ceph", "azure")
+@on("ceph", "azure", "gcs")
 @pytest.mark.parametrize("version", [4, 5], ids=["uppy-4", "uppy-5"])
 def test_uppy_in_one_request(store: Store, site: Site, chromium: Chromium, alice: Any, version: int) -> None:
     page = Page(version, site, chromium, alice, in_parts=False)
@@ -217,7 +283,7 @@ def test_uppy_in_one_request(store: Store, site: Site, chromium: Chromium, alice
     check_arrived(store, site, SMALL)
 
 
-@on("ceph")
+@on("ceph", "gcs")
 def test_uppy_pauses_and_goes_on_with_what_is_missing(store: Store, site: Site, page: Page) -> None:
     result = page.run(f"""
       const held = hold(2, 3000);
@@ -238,7 +304,7 @@ def test_uppy_pauses_and_goes_on_with_what_is_missing(store: Store, site: Site, 
     check_arrived(store, site, LARGE)
 
 
-@on("ceph")
+@on("ceph", "gcs")
 def test_uppy_has_a_part_signed_anew_whose_link_has_ended(store: Store, site: Site, page: Page, settings: Any) -> None:
     settings.GATEWAY = settings.GATEWAY | {"DEFAULT_TTL": 3}
     result = page.run(f"""
@@ -256,7 +322,7 @@ def test_uppy_has_a_part_signed_anew_whose_link_has_ended(store: Store, site: Si
     check_arrived(store, site, LARGE)
 
 
-@on("ceph")
+@on("ceph", "gcs")
 def test_uppy_gives_up(store: Store, site: Site, page: Page) -> None:
     page.run(f"""
       hold(3, 3000);
@@ -270,5 +336,5 @@ def test_uppy_gives_up(store: Store, site: Site, page: Page) -> None:
     assert page.asked("DELETE", r"multipart/upl_\w+") == [200]
     session = UploadSession.objects.get()
     assert (session.state, session.store_upload_id) == ("aborted", "")
-    assert list(storages["ceph"].objects.unfinished()) == []  # type: ignore[attr-defined]
+    assert list(storages[store.alias].objects.unfinished()) == []  # type: ignore[attr-defined]
     assert not File.objects.exists()
