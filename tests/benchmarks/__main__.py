@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.benchmarks import serving_links, signing, signing_azure, signing_cloudfront, signing_gcs, uploading
+from tests.benchmarks import delivery, serving_links, signing, signing_azure, signing_cloudfront, signing_gcs, uploading
 from tests.benchmarks.measuring import Table, machine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
@@ -21,6 +21,8 @@ TABLES: list[Callable[[], Table]] = [
     signing_gcs.table,
     signing_azure.table,
     serving_links.table,
+    delivery.table,
+    delivery.speeds,
     uploading.table,
     signing_cloudfront.page_table,
     signing_gcs.page_table,

@@ -60,6 +60,20 @@ class Table:
         return "\n".join(lines) + "\n"
 
 
+@dataclass
+class Listing(Table):
+    """Figures that stand beside each other, each line as it is."""
+
+    header: list[str] = field(default_factory=list)
+    lines: list[list[str]] = field(default_factory=list)
+
+    def markdown(self) -> str:
+        lines = [f"## {self.title}", "", f"| {' | '.join(self.header)} |", "|---" * len(self.header) + "|"]
+        lines += [f"| {' | '.join(line)} |" for line in self.lines]
+        lines += ["", *(f"{note}  " for note in self.notes)] if self.notes else []
+        return "\n".join(lines) + "\n"
+
+
 def alternate(*works: Callable[[], object], rounds: int, units: int = 1) -> list[float]:
     """Run each work in turn, round after round, and return each one's median seconds for a unit.
 

@@ -2,7 +2,7 @@
 # Installs the servers that the tests start themselves, and keeps Debian from starting them as services.
 set -eu
 
-packages="apache2 caddy ceph-common ceph-mon ceph-osd chromium clamav-daemon libapache2-mod-wsgi-py3"
+packages="apache2 apache2-utils caddy ceph-common ceph-mon ceph-osd chromium clamav-daemon libapache2-mod-wsgi-py3"
 packages="$packages libapache2-mod-xsendfile lighttpd nginx postgresql radosgw"
 # Also part of Node's own packages, which must not be mixed with Debian's.
 command -v npm >/dev/null || packages="$packages nodejs npm"
