@@ -69,7 +69,8 @@ class Command(BaseCommand):
         if not as_json:
             limited = f", limited by {issued.limited_by}" if issued.limited_by else ""
             self.stdout.write(issued.url)
-            self.stdout.write(f"until {expires_at}, {expires_in} s{limited}")
+            # Beside it, so that $(manage.py gateway_link …) is the link alone.
+            self.stderr.write(f"until {expires_at}, {expires_in} s{limited}", lambda text: text)
             return
         link = {
             "file": reference,

@@ -26,9 +26,14 @@ pytestmark = pytest.mark.django_db
 
 
 def run(*arguments: str) -> str:
-    out = StringIO()
-    call_command("gateway_link", *arguments, stdout=out, stderr=StringIO())
-    return out.getvalue()
+    return both(*arguments)[0]
+
+
+def both(*arguments: str) -> tuple[str, str]:
+    """Return what was written to standard output and to standard error."""
+    out, err = StringIO(), StringIO()
+    call_command("gateway_link", *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
 
 
 def refused(*arguments: str) -> tuple[int, str, str]:
@@ -49,8 +54,10 @@ def report(alice: Any) -> File:
 
 
 class TestIssued:
-    def test_the_link_is_printed_with_its_end(self, report: File) -> None:
-        url, until = run("alice", str(report.pk)).splitlines()
+    def test_the_link_alone_is_on_standard_output_and_its_end_beside_it(self, report: File) -> None:
+        url, until = both("alice", str(report.pk))
+        assert url.split() == url.splitlines() == [url.removesuffix("\n")]
+        url, until = url.strip(), until.strip()
         assert url.startswith(f"http://testserver/local/private/{report.key}?")
         match = re.fullmatch(r"until (\S+Z), (300|299) s", until)
         assert match is not None
@@ -59,7 +66,7 @@ class TestIssued:
 
     def test_the_link_works(self, alice: Any, client: Any) -> None:
         file = new_file(alice, key=storages["private"].save("uploads/report.pdf", ContentFile(b"content")))
-        response = client.get(run("alice", str(file.pk)).split()[0])
+        response = client.get(run("alice", str(file.pk)).strip())
         assert (response.status_code, response.getvalue()) == (200, b"content")
 
     def test_a_field_of_a_project_can_be_named(self, alice: Any) -> None:
@@ -68,18 +75,18 @@ class TestIssued:
         assert f"/local/private/{document.file.name}?" in run("alice", reference)
 
     def test_the_options_are_in_the_link(self, report: File) -> None:
-        url, until = run(
+        url, until = both(
             *("alice", str(report.pk), "--ttl", "60", "--method", "HEAD"),
             *("--disposition", "attachment", "--filename", "../of 2026\n.pdf"),
-        ).splitlines()
-        assert until.endswith((" 60 s", " 59 s"))
+        )
+        assert until.endswith((" 60 s\n", " 59 s\n"))
         assert query_of(url)["disposition"] == ["attachment"]
         assert "of 2026" in query_of(url)["filename"][0]
         assert not set("/\n") & set(query_of(url)["filename"][0])
 
     def test_what_shortened_the_link_is_said(self, report: File, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(storages["private"], "max_ttl", timedelta(seconds=30))
-        assert run("alice", str(report.pk)).endswith("s, limited by storage\n")
+        assert both("alice", str(report.pk))[1].endswith("s, limited by storage\n")
 
     def test_json_is_what_the_api_answers(self, report: File) -> None:
         link = json.loads(run("alice", str(report.pk), "--json", "--ttl", "60"))
