@@ -182,7 +182,7 @@ class _Writer:
 
 
 _writer = _Writer()
-_is_counted = False  # also in Django's test environment
+_counter: Counter | None = None  # also in Django's test environment
 
 
 def count(row: Issuance) -> None:
@@ -195,10 +195,10 @@ def count(row: Issuance) -> None:
         AuditUnavailable: nothing could be written for a while, or there is no room for more.
     """
     # https://docs.djangoproject.com/en/stable/topics/testing/tools/#email-services
-    if hasattr(mail, "outbox") and not _is_counted:
+    if _counter is not None:
+        _counter.add(row)
+    elif hasattr(mail, "outbox"):
         audit.record([row])
-    elif _is_counted:
-        _writer.counter.add(row)
     else:
         _writer.count(row)
 
@@ -213,15 +213,19 @@ def flush() -> int:
 
 
 @contextmanager
-def counted() -> Iterator[Counter]:
-    """Count what is served in the test environment, too: in memory, until its ``flush()`` or the end of the block."""
-    global _is_counted
-    before, _is_counted = _is_counted, True
+def counted(counter: Counter | None = None) -> Iterator[Counter]:
+    """Count what is served in the test environment, too: in memory, until its ``flush()`` or the end of the block.
+
+    Args:
+        counter: another one than that of the process.
+    """
+    global _counter
+    before, _counter = _counter, _writer.counter if counter is None else counter
     try:
-        yield _writer.counter
-        flush()
+        yield _counter
+        _counter.flush()
     finally:
-        _is_counted = before
+        _counter = before
 
 
 def _database() -> str:
