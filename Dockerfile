@@ -13,7 +13,7 @@ COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY gateway gateway
 COPY providers providers
 RUN uv pip install --python /srv/venv/bin/python --no-cache --constraint requirements.lock \
-        ".[api,azure,cloudfront,gcs,jwt,s3,service]" \
+        ".[api,azure,cloudfront,gcs,jwt,s3,service,tasks]" \
     && uv pip uninstall --python /srv/venv/bin/python presign-gateway
 
 COPY manage.py ./

@@ -10,6 +10,9 @@
 ``GATEWAY_FILE_STORAGE``       the alias of the service's own files; ``private``
 ``GATEWAY_DEFAULT_TTL``        seconds; 300
 ``GATEWAY_MAX_TTL``            seconds; 900
+``GATEWAY_TASKS``              ``database`` where workers, ``manage.py db_worker``, take tasks from a queue in the
+                               database; ``immediate``
+``GATEWAY_VERIFY_LATER_BYTES`` an upload that is larger is verified by such a worker; every one in its request
 ``DATABASE_CONN_MAX_AGE``      seconds that a connection is kept; 600
 ``TRUST_PROXY_SSL_HEADER``     ``1`` where a proxy sets, and strips from clients, X-Forwarded-Proto
 ``STATIC_ROOT``                where ``collectstatic`` puts the admin's assets; ``var/static``
@@ -19,13 +22,14 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from settings.base import *  # noqa: F403
-from settings.base import BASE_DIR, GATEWAY, MIDDLEWARE
+from settings.base import BASE_DIR, GATEWAY, INSTALLED_APPS, MIDDLEWARE
 from settings.logs import LOGGING as LOGGING
 from settings.stores import read_storages
 
@@ -56,11 +60,33 @@ def _names(value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-def _seconds(name: str, default: int) -> int:
+def _number(name: str, default: int, unit: str) -> int:
     value = os.environ.get(name, str(default))
     if not value.isascii() or not value.isdigit():
-        raise ImproperlyConfigured(f"{name} is {value!r}; a whole number of seconds")
+        raise ImproperlyConfigured(f"{name} is {value!r}; a whole number of {unit}")
     return int(value)
+
+
+def _seconds(name: str, default: int) -> int:
+    return _number(name, default, "seconds")
+
+
+def _has_workers() -> bool:
+    value = os.environ.get("GATEWAY_TASKS", "immediate")
+    if value not in ("immediate", "database"):
+        raise ImproperlyConfigured(f"GATEWAY_TASKS is {value!r}; immediate or database")
+    if value == "database" and find_spec("django_tasks_db") is None:
+        raise ImproperlyConfigured("GATEWAY_TASKS is 'database'; install presign-gateway[tasks]")
+    return value == "database"
+
+
+def _verify_later_bytes(*, has_workers: bool) -> int | None:
+    if "GATEWAY_VERIFY_LATER_BYTES" not in os.environ:
+        return None
+    least = _number("GATEWAY_VERIFY_LATER_BYTES", 0, "bytes")
+    if not has_workers:
+        raise ImproperlyConfigured(f"GATEWAY_VERIFY_LATER_BYTES is {least}; only with GATEWAY_TASKS=database")
+    return least
 
 
 def _public_url(value: str) -> str:
@@ -101,7 +127,11 @@ GATEWAY = GATEWAY | {
     "PUBLIC_URL": _public_url(_needed("GATEWAY_PUBLIC_URL")),
     "DEFAULT_TTL": _seconds("GATEWAY_DEFAULT_TTL", 300),
     "MAX_TTL": _max_ttl_seconds,
+    "VERIFY_LATER_BYTES": _verify_later_bytes(has_workers=_has_workers()),
 }
+if _has_workers():
+    INSTALLED_APPS = [*INSTALLED_APPS, "django_tasks_db"]
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 MIDDLEWARE = [MIDDLEWARE[0], "whitenoise.middleware.WhiteNoiseMiddleware", *MIDDLEWARE[1:]]
 STATIC_ROOT = os.environ.get("STATIC_ROOT", str(BASE_DIR / "var" / "static"))

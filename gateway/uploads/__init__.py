@@ -5,7 +5,7 @@ Callers use these names. Must not sign: every link is issued by the door.
 
 from __future__ import annotations
 
-from gateway.uploads.blobs import redeem, signed_id_of
+from gateway.uploads.blobs import redeem, redeem_later, signed_id_of
 from gateway.uploads.finalizing import Finalized, finalize
 from gateway.uploads.later import RETRY_SECONDS, finalize_later
 from gateway.uploads.permission import own
@@ -30,6 +30,7 @@ __all__ = [
     "part_count",
     "planned_part",
     "redeem",
+    "redeem_later",
     "sign_parts",
     "signed_id_of",
     "uppy_endpoint",

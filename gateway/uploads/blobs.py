@@ -14,8 +14,9 @@ from gateway.errors import AccessDenied
 from gateway.models import UploadSession
 from gateway.principals import Principal
 from gateway.uploads.finalizing import Finalized, finalize
+from gateway.uploads.later import finalize_later
 
-__all__ = ["redeem", "signed_id_of"]
+__all__ = ["redeem", "redeem_later", "signed_id_of"]
 
 _SALT = "presign_gateway.uploads.blob"
 
@@ -35,6 +36,24 @@ def redeem(principal: Principal, signed_id: str, *, target: str = "") -> Finaliz
         AccessDenied: it is no signed id, of another principal or another field, too old, or the policy says no.
         NotUploaded, UploadRejected, UploadOver, StorageUnavailable: as :func:`gateway.uploads.finalize`.
     """
+    return finalize(principal, _upload_of(principal, signed_id, target))
+
+
+def redeem_later(principal: Principal, signed_id: str, *, target: str = "") -> Finalized | None:
+    """Finalize the upload that a form has posted; None while a task verifies it, which large ones are left to.
+
+    The field gets its file from the task, and stays as it was where the verdict is against it.
+
+    Args:
+        target: as :func:`redeem`.
+
+    Raises:
+        AccessDenied, NotUploaded, UploadRejected, UploadOver, StorageUnavailable: as :func:`redeem`.
+    """
+    return finalize_later(principal, _upload_of(principal, signed_id, target))
+
+
+def _upload_of(principal: Principal, signed_id: str, target: str) -> str:
     try:
         value: Any = signing.loads(signed_id, salt=_SALT, max_age=conf().upload_lifetime)
     except signing.BadSignature as error:
@@ -42,4 +61,4 @@ def redeem(principal: Principal, signed_id: str, *, target: str = "") -> Finaliz
     upload_id, owner, place = value
     if (owner, place) != (principal.id, target):
         raise AccessDenied("the signed id is another principal's, or for another field")
-    return finalize(principal, upload_id)
+    return str(upload_id)

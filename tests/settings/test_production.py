@@ -54,6 +54,20 @@ def test_a_right_environment_has_nothing_to_mend(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_workers_take_their_tasks_from_the_database(tmp_path: Path) -> None:
+    changed = environment(tmp_path, GATEWAY_TASKS="database", GATEWAY_VERIFY_LATER_BYTES="1000")
+    asked = (
+        "from django.conf import settings; from gateway.conf import conf;"
+        "from gateway.uploads.worker import verify_upload;"
+        "print(conf().verify_later_bytes, type(verify_upload.get_backend()).__name__, 'django_tasks_db' in"
+        " settings.INSTALLED_APPS)"
+    )
+    done = run(changed, "shell", "--no-imports", "-c", asked)
+    assert done.stdout.split() == ["1000", "DatabaseBackend", "True"], done.stderr
+    done = run(changed, "check", "--deploy", "--fail-level", "WARNING")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # What is changed in a right environment, and what the refusal says.
 REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "no secret": ({"SECRET_KEY": None}, "SECRET_KEY is not set"),
@@ -70,6 +84,15 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "storages of another form": ({"GATEWAY_STORAGES_FILE": "pyproject.toml"}, "'pyproject.toml' cannot be read"),
     "an unknown alias": ({"GATEWAY_FILE_STORAGE": "privat"}, "'privat'; GATEWAY_STORAGES_FILE has private"),
     "a lifetime in words": ({"GATEWAY_MAX_TTL": "5m"}, "GATEWAY_MAX_TTL is '5m'; a whole number of seconds"),
+    "a queue that is not known": ({"GATEWAY_TASKS": "redis"}, "GATEWAY_TASKS is 'redis'; immediate or database"),
+    "a size in words": (
+        {"GATEWAY_TASKS": "database", "GATEWAY_VERIFY_LATER_BYTES": "1M"},
+        "GATEWAY_VERIFY_LATER_BYTES is '1M'; a whole number of bytes",
+    ),
+    "verification by workers that are not there": (
+        {"GATEWAY_VERIFY_LATER_BYTES": "9"},
+        "GATEWAY_VERIFY_LATER_BYTES is 9; only with GATEWAY_TASKS=database",
+    ),
     "a lifetime that is negative": ({"DATABASE_CONN_MAX_AGE": "-1"}, "'-1'; a whole number of seconds"),
 }
 

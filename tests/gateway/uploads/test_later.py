@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from gateway import conf as gateway_conf
 from gateway import uploads
-from gateway.errors import NotUploaded, SizeMismatch, UploadOver
+from gateway.errors import AccessDenied, NotUploaded, SizeMismatch, UploadOver
 from gateway.models import File, Issuance, ObjectDeletion, UploadSession
 from gateway.uploads import later, worker
 from gateway.uploads.later import take_up
@@ -90,6 +90,19 @@ def test_a_large_upload_is_ready_when_its_task_has_run(carol: Any) -> None:
     assert run(session) == "ready"
     assert finalize(carol, session).reference == str(File.objects.get().pk)
     assert queued() == [session.pk]
+
+
+def test_what_a_form_posts_is_left_to_the_task(carol: Any) -> None:
+    session = arrived(carol)
+    principal, signed_id = principal_of(carol), uploads.signed_id_of(session)
+    with pytest.raises(AccessDenied):
+        uploads.redeem_later(principal, signed_id, target="hostapp.document:1:file")
+    assert uploads.redeem_later(principal, signed_id) is None
+    assert queued() == [session.pk]
+    run(session)
+    finalized = uploads.redeem_later(principal, signed_id)
+    assert finalized is not None
+    assert finalized.reference == str(File.objects.get().pk)
 
 
 def test_a_task_that_runs_again_changes_nothing(carol: Any) -> None:
