@@ -591,7 +591,7 @@ def test_the_documentation_says_what_a_signature_binds() -> None:
         "type of an upload": said(capabilities.binds_content_type),
         "checksum of an upload": ", ".join(sorted(capabilities.binds_checksum)),
         "no overwriting": said(capabilities.binds_no_overwrite),
-        "part of an upload": said(capabilities.binds_part),
+        "part of an upload, and its size": said(capabilities.binds_part),
     }.items() <= told.items()
     # The other rows are those that the links show.
     query = query_of(provider().sign(OPERATIONS["download-with-everything"], ttl=TTL, now=NOW))
