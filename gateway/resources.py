@@ -264,7 +264,8 @@ def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
     wanted = list(resources)
     model, field = wanted[0].model, wanted[0].field
     assert model is not None
-    conditions: dict[str, Any] = {"pk__in": {resource.pk for resource in wanted if _could_be(model, resource.pk)}}
+    pks = {resource.pk for resource in wanted if _could_be(model, resource.pk)}
+    conditions: dict[str, Any] = {"pk": pks.pop()} if len(pks) == 1 else {"pk__in": pks}
     if len(wanted) == 1 and wanted[0].key is not None and not wanted[0].is_new:
         conditions[field or "key"] = wanted[0].key
     if model is File:

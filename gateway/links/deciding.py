@@ -6,7 +6,7 @@ Must not sign, and must not take an instance's word for what its row says.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,9 +29,9 @@ from gateway.policies import (
     Deny,
     Failure,
     Fitting,
-    annotate_branch,
     branches_of,
     evaluate_many,
+    numbered,
 )
 from gateway.principals import Principal
 from gateway.resources import resolved, rows_of
@@ -120,9 +120,10 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
         return
     rows = rows_of([ask.resource for ask in asks])
     fitting = None if branches is None else Fitting(branches)
+    number_of: Callable[[Any], int | None] = lambda _: None  # noqa: E731
     if branches is not None:
         try:
-            rows = annotate_branch(rows, branches)
+            rows, number_of = numbered(rows, branches)
         except Exception:
             logger.exception("policy %s has a condition that is no query", policy)
             fitting = None
@@ -140,7 +141,7 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
         if problem := other_tenant(principal, row):
             ask.refuse(problem)
         elif make_operation(ask):
-            branch = None if fitting is None else _fitting_branch(fitting, row.gateway_branch)
+            branch = None if fitting is None else _fitting_branch(fitting, number_of(row))
             if fitting is None or isinstance(branch, Failure):
                 undecided.append(ask)
             else:

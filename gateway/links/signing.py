@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -44,7 +45,8 @@ UNKNOWN_TYPE = "application/octet-stream"
 def sign_asks(
     principal: Principal, asks: Sequence[Ask], ttl: timedelta | None, now: datetime, read: epochs.Now
 ) -> None:
-    stamps = {who: epochs.stamp_of(who, tenant_name(principal), read) for who in (principal, None)}
+    tenant = tenant_name(principal)
+    stamps = cache(lambda who: epochs.stamp_of(who, tenant, read))
     groups: dict[tuple[str, type, int, datetime | None], list[Ask]] = {}
     for ask in asks:
         prepare(principal, ask, ttl, now, stamps)
@@ -67,7 +69,7 @@ def prepare(
     ask: Ask,
     ttl: timedelta | None,
     now: datetime,
-    stamps: Mapping[Principal | None, str] | None = None,
+    stamps: Callable[[Principal | None], str] | None = None,
 ) -> None:
     """Give an allowed operation its lifetime and all that the caller does not decide, or refuse it."""
     alias = ask.resource.storage_alias
@@ -77,7 +79,7 @@ def prepare(
             set_lifetime(ask, principal, storage, ttl, now)
             ask.operation = _complete(ask, storage)
             if stamps is not None and getattr(storage, "links_end_at_once", False):
-                ask.operation = _stamped(ask, stamps[None if _is_anybodys(ask) else principal])
+                ask.operation = _stamped(ask, stamps(None if _is_anybodys(ask) else principal))
             if ask.window is not None:
                 cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
                 ask.operation = ask.window.stable(ask.operation, ask.seconds, cacheable=cacheable)

@@ -6,7 +6,9 @@ Must not combine policies, and must not pass for a condition what is none: a que
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import models, router
 from django.db.models import Q
@@ -22,9 +24,16 @@ __all__ = [
     "asked",
     "branches_of",
     "check_conditions",
+    "numbered",
     "on_row",
     "settled",
 ]
+
+
+_COMPARABLE = {
+    *((field, int) for field in (models.AutoField, models.BigAutoField, models.IntegerField, models.BigIntegerField)),
+    (models.UUIDField, UUID),
+}
 
 
 class Branch(NamedTuple):
@@ -76,21 +85,56 @@ class Fitting:
         return self._answers[position]
 
 
+def numbered(
+    rows: models.QuerySet[Any], branches: Sequence[Branch]
+) -> tuple[models.QuerySet[Any], Callable[[Any], int | None]]:
+    """Return rows, and how to tell of each the number of the first branch whose condition it fits; None for none.
+
+    A whole number or a UUID in a column of the row's own is compared here, which takes a fraction of the time that
+    the ORM needs to put it into the query; the query computes everything else.
+    """
+    conditions, otherwise = _conditions(branches)
+    columns = [_column_value(rows.model, condition) for condition in conditions.values()]
+    if None in columns:
+        return annotate_branch(rows, branches), attrgetter("gateway_branch")
+    values = [(number, *column) for number, column in zip(conditions, columns, strict=True) if column is not None]
+    return rows, lambda row: next((number for number, name, value in values if getattr(row, name) == value), otherwise)
+
+
 def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> models.QuerySet[Any]:
     """Add ``gateway_branch``: the number of the first branch whose condition the row fits, or null."""
-    cases = []
-    otherwise: int | None = None
-    for number, branch in enumerate(branches):
-        if branch.when is not None:
-            continue
-        if not branch.condition:
-            otherwise = number
-            break
-        cases.append(models.When(branch.condition, then=models.Value(number)))
+    conditions, otherwise = _conditions(branches)
+    cases = [models.When(condition, then=models.Value(number)) for number, condition in conditions.items()]
     annotated: models.QuerySet[Any] = rows.annotate(
         gateway_branch=models.Case(*cases, default=models.Value(otherwise), output_field=models.IntegerField(null=True))
     )
     return annotated
+
+
+def _conditions(branches: Sequence[Branch]) -> tuple[dict[int, Q], int | None]:
+    """Return conditions by the number of their branch, and the number of the branch that has none and ends them."""
+    conditions: dict[int, Q] = {}
+    for number, branch in enumerate(branches):
+        if branch.when is None:
+            if not branch.condition:
+                return conditions, number
+            conditions[number] = branch.condition
+    return conditions, None
+
+
+def _column_value(model: type[models.Model], condition: Q) -> tuple[str, int | UUID] | None:
+    """Return the attribute and the value where all that a condition says is that they are equal."""
+    if condition.negated or len(condition.children) != 1 or not isinstance(condition.children[0], tuple):
+        return None
+    name, value = condition.children[0]
+    field: Any = next((field for field in model._meta.concrete_fields if name in (field.name, field.attname)), None)
+    column = field
+    if isinstance(field, models.ForeignKey):
+        column = field.target_field
+        if isinstance(value, column.model):
+            value = getattr(value, column.attname)
+    # How a field of another class puts its values into the database, nobody knows here.
+    return (field.attname, value) if (type(column), type(value)) in _COMPARABLE else None
 
 
 def settled(branches: Sequence[Branch] | None) -> list[Branch] | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.db import DataError, InterfaceError, OperationalError, connection, models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Lower
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from hypothesis import HealthCheck, given, settings
@@ -54,6 +54,7 @@ from gateway.policies import (
     branches_of,
     evaluate,
     evaluate_many,
+    numbered,
     visible,
 )
 from gateway.principals import ANONYMOUS, SYSTEM, Principal
@@ -333,11 +334,51 @@ def compiled(policy: Any, principal: Principal, rows: Sequence[Document]) -> lis
         if branches is None:
             return None
         numbers = dict(annotate_branch(Document.objects.all(), branches).values_list("pk", "gateway_branch"))
+        read, number_of = numbered(Document.objects.all(), branches)
+        assert {row.pk: number_of(row) for row in read} == numbers
         fitting = Fitting(branches)
         found = [fitting.branch(numbers[row.pk]) for row in rows]
     except Exception:
         return None  # asked one by one instead
     return ["refused" if branch is None else branch.allow for branch in found]
+
+
+# a condition on a document, and whether the row alone answers it, without help of the query
+COMPARED: dict[str, tuple[Callable[[Any], Q], bool]] = {
+    "owner": (lambda user: Q(owner=user), True),
+    "owner by name of the column": (lambda user: Q(owner_id=user.pk), True),
+    "owner by number": (lambda user: Q(owner=user.pk), True),
+    "key": (lambda _: Q(pk=1), False),
+    "key by its name": (lambda _: Q(id=1), True),
+    "number as text": (lambda user: Q(owner_id=str(user.pk)), False),
+    "truth": (lambda _: Q(owner_id=True), False),
+    "nobody": (lambda _: Q(owner=None), False),
+    "one of several": (lambda user: Q(owner_id__in=[user.pk]), False),
+    "text": (lambda _: Q(title="a"), False),
+    "the opposite": (lambda user: ~Q(owner=user), False),
+    "two conditions": (lambda user: Q(owner=user, id=1), False),
+    "one of two": (lambda user: Q(owner=user) | Q(id=1), False),
+    "another table": (lambda user: Q(owner__pk=user.pk), False),
+    "exists": (lambda _: Q(Exists(Document.objects.filter(pk=OuterRef("pk")))), False),
+}
+
+
+@pytest.mark.parametrize(("condition", "is_compared"), COMPARED.values(), ids=COMPARED)
+def test_what_the_row_itself_answers_is_what_the_query_would(
+    rows: list[Document], alice: Any, condition: Callable[[Any], Q], is_compared: bool
+) -> None:
+    branches = [Branch(Q(id=rows[-1].pk), Allow()), Branch(condition(alice), Allow())]
+    read, number_of = numbered(Document.objects.all(), branches)
+    assert ("gateway_branch" not in read.query.annotations) == is_compared
+    computed = annotate_branch(Document.objects.all(), branches).values_list("pk", "gateway_branch")
+    assert {row.pk: number_of(row) for row in read} == dict(computed)
+
+
+def test_an_owner_is_of_the_model_that_owns(alice: Any) -> None:
+    document = Document(pk=alice.pk)
+    branches = [Branch(Q(owner=document), Allow())]
+    with pytest.raises(ValueError, match="Must be"):
+        numbered(Document.objects.all(), branches)
 
 
 def seen_through(policy: Any, principal: Principal) -> set[Any] | None:
