@@ -13,7 +13,7 @@ from gateway.doctor.credentials import examine_credentials
 from gateway.doctor.exposure import examine_exposure, examine_place
 from gateway.doctor.findings import Finding, fail
 from gateway.doctor.local_disk import clean_up_local, examine_disk
-from gateway.doctor.other_stores import clean_up_other, examine_listing
+from gateway.doctor.other_stores import clean_up_other, examine_others
 from gateway.doctor.site import examine_site
 from gateway.doctor.trip import examine_links, examine_upload
 from gateway.doctor.visit import Visit
@@ -22,22 +22,27 @@ __all__ = ["Finding", "Visit", "examine", "examine_site"]
 
 
 def examine(visit: Visit) -> Iterator[Finding]:
-    """Examine one storage, and take the probe away again."""
+    """Examine one storage, and take the probe away again, also where nobody wants to hear the rest."""
     try:
         _ = visit.provider
     except Exception as error:
         yield fail(visit.alias, "storage", f"it cannot sign: {error}", "Mend its OPTIONS; manage.py check says more.")
         return
+    is_clean = False
     try:
         for part in _before(visit):
             yield from _guarded(visit, part)
         if visit.is_there:
             for part in _with_probe(visit):
                 yield from _guarded(visit, part)
-    finally:
-        # A store that refused the upload may have kept it all the same.
         for part in _after(visit):
             yield from _guarded(visit, part)
+        is_clean = True
+    finally:
+        if not is_clean:
+            # Interrupted: nothing more can be said.
+            for _ in _guarded(visit, _clean_up(visit)):
+                pass
 
 
 def _before(visit: Visit) -> Sequence[Callable[[Visit], Iterator[Finding]]]:
@@ -59,12 +64,12 @@ def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
     yield examine_cors
     if visit.is_s3:
         # Only here and below: a project on the local disk has no SDK.
-        from gateway.doctor.s3_rights import clean_up, examine_rights
+        from gateway.doctor.s3_rights import examine_rights
         from gateway.doctor.s3_settings import examine_settings
 
-        yield from (examine_settings, examine_rights, clean_up)
+        yield from (examine_settings, examine_rights)
     elif visit.is_local:
-        yield from (examine_disk, clean_up_local)
+        yield examine_disk
     else:
         if visit.is_gcs:
             from gateway.doctor.gcs_settings import examine_gcs
@@ -74,7 +79,17 @@ def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
             from gateway.doctor.azure_settings import examine_azure
 
             yield examine_azure
-        yield from (examine_listing, clean_up_other)
+        yield examine_others
+    # Also where the upload was refused: the store may have kept it all the same.
+    yield _clean_up(visit)
+
+
+def _clean_up(visit: Visit) -> Callable[[Visit], Iterator[Finding]]:
+    if visit.is_s3:
+        from gateway.doctor.s3_rights import clean_up
+
+        return clean_up
+    return clean_up_local if visit.is_local else clean_up_other
 
 
 def _guarded(visit: Visit, part: Callable[[Visit], Iterator[Finding]]) -> Iterator[Finding]:

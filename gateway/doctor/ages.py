@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from gateway.doctor.documents import bucket_policy
-from gateway.doctor.findings import Finding, fail, note, ok
+from gateway.doctor.findings import Finding, fail, note, ok, silent
 from gateway.doctor.visit import Visit
 
 __all__ = ["examine_ages"]
@@ -29,6 +29,8 @@ def examine_ages(visit: Visit) -> Iterator[Finding]:
         yield note(visit.alias, "link.too-old", "the credential ends before such a link would be too old")
     elif answer.is_success:
         yield _taken(visit, seconds)
+    elif answer.is_silence:
+        yield silent(visit.alias, "link.too-old", f"a link older than {seconds:.0f} s", answer)
     else:
         yield ok(visit.alias, "link.too-old", f"a link older than {seconds:.0f} s is refused ({answer})")
 

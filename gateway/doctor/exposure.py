@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from gateway.doctor.documents import bucket_policy
-from gateway.doctor.findings import Finding, fail, ok, unseen
+from gateway.doctor.findings import Finding, fail, ok, silent, unseen
 from gateway.doctor.visit import Visit
 
 __all__ = ["examine_exposure", "examine_place"]
@@ -28,6 +28,8 @@ def examine_exposure(visit: Visit) -> Iterator[Finding]:
             yield fail(
                 visit.alias, check, f"{what} works: the bucket is public", "Block public access; remove public grants."
             )
+        elif answer.is_silence:
+            yield silent(visit.alias, check, what, answer)
         else:
             yield ok(visit.alias, check, f"{what} is refused ({answer})")
     if not visit.is_local:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Finding", "Verdict", "fail", "note", "ok", "unseen"]
+__all__ = ["Finding", "Verdict", "fail", "note", "ok", "silent", "unseen"]
 
 # unseen: this identity may not look, or the store does not know the question. note: not wrong, but to be known.
 Verdict = Literal["ok", "fail", "unseen", "note"]
@@ -59,3 +59,8 @@ def note(subject: str, check: str, found: str, remedy: str = "") -> Finding:
 
 def unseen(subject: str, check: str, found: str, remedy: str = "") -> Finding:
     return Finding(check, subject, "unseen", found, remedy)
+
+
+def silent(subject: str, check: str, what: str, answer: object) -> Finding:
+    """What was asked was neither done nor refused."""
+    return unseen(subject, check, f"{what} was not decided ({answer})", "Run it again when the store answers.")

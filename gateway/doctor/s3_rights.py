@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.doctor.documents import signer_policy
-from gateway.doctor.findings import Finding, fail, note, ok
+from gateway.doctor.findings import Finding, fail, note, ok, silent
 from gateway.doctor.s3_settings import rule_for_probes
 from gateway.doctor.visit import Visit
 
@@ -25,16 +25,14 @@ def examine_rights(visit: Visit) -> Iterator[Finding]:
     """List, and begin an upload outside the prefixes."""
     listing = {"Bucket": visit.bucket, "MaxKeys": 1}
     yield _finding(visit, "signer.list", "list the bucket", _may(visit.client.list_objects_v2, **listing))
-    begun: dict[str, Any] = {}
+    yield _finding(visit, "signer.elsewhere", "create objects outside uploads/", _may(_begin_elsewhere, visit=visit))
 
-    def begin(**parameters: Any) -> None:
-        begun.update(visit.client.create_multipart_upload(**parameters))
 
-    may_begin = _may(begin, Bucket=visit.bucket, Key=ELSEWHERE)
-    if may_begin:
-        with suppress(ClientError, BotoCoreError):
-            visit.client.abort_multipart_upload(Bucket=visit.bucket, Key=ELSEWHERE, UploadId=begun["UploadId"])
-    yield _finding(visit, "signer.elsewhere", "create objects outside uploads/", may_begin)
+def _begin_elsewhere(visit: Visit) -> None:
+    place = {"Bucket": visit.bucket, "Key": ELSEWHERE}
+    begun = visit.client.create_multipart_upload(**place)
+    with suppress(ClientError, BotoCoreError):
+        visit.client.abort_multipart_upload(**place, UploadId=begun["UploadId"])
 
 
 def clean_up(visit: Visit) -> Iterator[Finding]:
@@ -73,15 +71,21 @@ def _purge(client: Any, bucket: str, key: str) -> bool:
         return False
 
 
-def _may(call: Callable[..., Any], **parameters: Any) -> bool:
+def _may(call: Callable[..., Any], **parameters: Any) -> bool | None:
+    """Call; None where the store neither did it nor said no."""
     try:
         call(**parameters)
-    except (ClientError, BotoCoreError):
-        return False
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return False if status in (401, 403, 405) else None
+    except BotoCoreError:
+        return None
     return True
 
 
-def _finding(visit: Visit, check: str, what: str, may: bool) -> Finding:
+def _finding(visit: Visit, check: str, what: str, may: bool | None) -> Finding:
+    if may is None:
+        return silent(visit.alias, check, f"whether the identity that signs can {what}", "the store gave no answer")
     if not may:
         return ok(visit.alias, check, f"the identity that signs cannot {what}")
     return fail(

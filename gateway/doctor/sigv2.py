@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from botocore.config import Config
 
 from gateway.doctor.documents import bucket_policy
-from gateway.doctor.findings import Finding, fail, ok
+from gateway.doctor.findings import Finding, fail, ok, silent
 from gateway.doctor.visit import Visit
 
 __all__ = ["examine_sigv2"]
@@ -26,6 +26,8 @@ def examine_sigv2(visit: Visit) -> Iterator[Finding]:
             "Deny every s3:signatureversion but AWS4-HMAC-SHA256.",
             bucket_policy(visit.bucket, visit.max_ttl),
         )
+    elif answer.is_silence:
+        yield silent(visit.alias, "link.sigv2", "a link of Signature Version 2", answer)
     else:
         yield ok(visit.alias, "link.sigv2", f"Signature Version 2 is refused ({answer})")
 

@@ -34,6 +34,11 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
+    def is_silence(self) -> bool:
+        """Whether nothing was decided: no answer, or a store that could not give one."""
+        return self.status == 0 or self.status >= 500
+
+    @property
     def is_refusal(self) -> bool:
         """Whether the store understood, and said no; a missing key is no refusal."""
         return self.status in (400, 401, 403)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from gateway.doctor.findings import Finding, fail, note, ok
+from gateway.doctor.findings import Finding, fail, note, ok, silent
 from gateway.doctor.visit import CONTENT, Visit
 from providers.types import SignedURL
 
@@ -42,6 +42,8 @@ def examine_upload(visit: Visit) -> Iterator[Finding]:
                 "an upload link replaces the object that it created",
                 "Use a store that honours If-None-Match, or keep versions and pin links to them.",
             )
+        elif again.is_silence:
+            yield silent(visit.alias, "upload.overwrite", "a second upload", again)
         else:
             yield ok(visit.alias, "upload.overwrite", f"a second upload is refused ({again})")
 
@@ -56,6 +58,8 @@ def _other_type(visit: Visit, link: SignedURL) -> Iterator[Finding]:
     if answer.is_success:
         visit.is_there = True
         yield fail(visit.alias, "upload.other-type", "an upload link takes another content type", _NOT_VERIFIED)
+    elif answer.is_silence:
+        yield silent(visit.alias, "upload.other-type", "an upload of another content type", answer)
     else:
         yield ok(visit.alias, "upload.other-type", f"another content type is refused ({answer})")
 
@@ -82,6 +86,8 @@ def examine_links(visit: Visit) -> Iterator[Finding]:
         answer = visit.fetch("GET", url)
         if answer.is_refusal:
             yield ok(visit.alias, check, f"{what} is refused ({answer})")
+        elif answer.is_silence:
+            yield silent(visit.alias, check, what, answer)
         else:
             yield fail(visit.alias, check, f"{what} is not refused ({answer})", _NOT_VERIFIED)
 

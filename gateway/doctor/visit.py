@@ -14,6 +14,8 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.core.files.storage import FileSystemStorage
+
 from gateway import links
 from gateway.conf import conf
 from gateway.doctor.transport import Fetch, in_process, over_network
@@ -23,7 +25,7 @@ from providers.local import LocalProvider
 from providers.s3 import S3Provider
 from providers.types import Checksum, Download, SignedURL, Upload
 
-__all__ = ["CONTENT", "CONTENT_TYPE", "Visit"]
+__all__ = ["CONTENT", "CONTENT_TYPE", "Visit", "is_same_bucket"]
 
 CONTENT = b"presign-gateway doctor\n"
 CONTENT_TYPE = "text/plain"
@@ -36,7 +38,8 @@ class Visit:
 
     Args:
         storage: the storage of ``alias``, with the credentials that the service has.
-        sweeper: a storage of the same bucket as the identity that deletes; None where it is not known.
+        sweeper: a storage of the same bucket (:func:`is_same_bucket`) as the identity that deletes; None where it is
+            not known.
         auditor: a storage of the same bucket as an identity that reads its configuration.
         origins: whose pages upload and download.
     """
@@ -138,3 +141,17 @@ class Visit:
     def is_amazon(self) -> bool:
         """Whether the bucket is at Amazon itself, and not to a compatible store."""
         return ".amazonaws." in (urlsplit(self.uploads.base_url).hostname or "")
+
+
+def is_same_bucket(storage: Any, other: Any) -> bool:
+    """Tell whether two storages reach the same objects, by whatever endpoint."""
+    return _bucket_of(storage) == _bucket_of(other)
+
+
+def _bucket_of(storage: Any) -> tuple[str, ...]:
+    if isinstance(storage, FileSystemStorage):
+        return ("directory", str(storage.location))
+    if container := getattr(storage, "azure_container", None):
+        return ("azure", str(storage.account_name), str(container))
+    kind = "gs" if hasattr(storage, "iam_sign_blob") else "s3"
+    return (kind, str(storage.bucket_name))

@@ -63,11 +63,14 @@ def public_storages() -> Iterator[tuple[str, str]]:
 def public_files() -> Iterator[Named]:
     """Yield the names of rows whose files anybody can fetch who knows or guesses them."""
     for field in file_fields():
+        reason = None
         with suppress(Exception):  # a storage that cannot be built shows nothing to anybody
-            if reason := why_public(field.storage):
-                for named in _names_of(field):
-                    if _is_there(field.storage, named.name):
-                        yield Named(field, named.pk, named.name, reason)
+            reason = why_public(field.storage)
+        if reason is None:
+            continue
+        for named in _names_of(field):
+            if _is_there(field.storage, named.name):
+                yield Named(field, named.pk, named.name, reason)
 
 
 def invalid_names() -> Iterator[Named]:

@@ -42,11 +42,18 @@ class Side:
     place: Place
 
     def listed(self, prefix: str = "") -> Iterator[tuple[str, int, str]]:
-        """Yield the name, the size in bytes and the ETag of every object, whatever its name is like."""
-        is_local = isinstance(self.storage, FileSystemStorage)
-        found = _walk(Path(self.storage.location)) if is_local else (
-            (listed.name, listed.size_bytes, listed.etag) for listed in self.objects.objects()
-        )  # fmt: skip
+        """Yield the name, the size in bytes and the ETag of every object, whatever its name is like.
+
+        Raises:
+            OSError: a directory cannot be looked into; what is in it would be passed over in silence.
+        """
+        found: Iterator[tuple[str, int, str]]
+        if not isinstance(self.storage, FileSystemStorage):
+            found = ((listed.name, listed.size_bytes, listed.etag) for listed in self.objects.objects())
+        elif is_private_storage(self.storage) and not Path(self.storage.location).exists():
+            found = iter(())  # made with the first file
+        else:
+            found = _walk(Path(self.storage.location))
         return (one for one in found if one[0].startswith(prefix))
 
 
@@ -104,7 +111,7 @@ def _side(alias: str, storage: Any, objects: ObjectStore) -> Side:
 
 def _walk(root: Path) -> Iterator[tuple[str, int, str]]:
     """Yield all files, also of names that no private storage would open: they have to be told of."""
-    for directory, directories, files in os.walk(root):
+    for directory, directories, files in os.walk(root, onerror=_raise):
         here = Path(directory)
         if here == root and PARTS_DIRECTORY in directories:
             directories.remove(PARTS_DIRECTORY)
@@ -116,3 +123,7 @@ def _walk(root: Path) -> Iterator[tuple[str, int, str]]:
                 path = here / name
                 status = path.lstat()
                 yield path.relative_to(root).as_posix(), status.st_size, version_of(status)
+
+
+def _raise(error: OSError) -> None:
+    raise error

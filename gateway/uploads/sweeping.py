@@ -64,7 +64,8 @@ def expire(*, now: datetime | None = None, execute: bool = False, limit: int = 1
 
 def stop_stray_parts(alias: str, *, now: datetime | None = None, execute: bool = False) -> Iterator[Left]:
     """Abort the part-wise uploads of a storage that no open upload knows, and that are older than any could be."""
-    store = store_of(alias)
+    with asking(alias):
+        store = store_of(alias)
     if not isinstance(store, PartStore):
         return
     before = aware(now or timezone.now()) - conf().upload_lifetime - LINK_SKEW

@@ -91,7 +91,7 @@ class CloudStorage(Emulator):
         return self._key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
     def new_token(self, *permissions: str) -> str:
-        """Hand out an access token; without permissions it may do everything."""
+        """Hand out an access token; without permissions it may do everything, with ``create:uploads/`` create there."""
         token = f"ya29.{secrets.token_urlsafe(30)}"
         self.tokens[token] = frozenset(permissions) or EVERYTHING
         return token
@@ -274,9 +274,9 @@ class CloudStorage(Emulator):
             return Reply(401, b'{"error": {"code": 401, "message": "Invalid Credentials"}}', {"Content-Type": _JSON})
         parts = urlsplit(target)
         permission = _permission(method, parts.path)
-        if permission not in self.tokens[token]:
-            return _forbidden(permission)
         query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        if not self._is_granted(token, permission, query, headers, body):
+            return _forbidden(permission)
         bucket, _, key = parts.path.partition("/b/")[2].partition("/o/")
         if (
             permission == "get"
@@ -293,9 +293,7 @@ class CloudStorage(Emulator):
             with self.objects.lock:
                 return self.sessions.begin(bucket, query, headers, body, self.endpoint_url)
         with self.objects.lock:
-            key = ""
-            if permission == "create":
-                key = query.get("name") or _name_in(headers.get("content-type", ""), body)
+            key = _key_of(query, headers, body) if permission == "create" else ""
             if "ifGenerationMatch" in query and not self._meets(query["ifGenerationMatch"], parts.path, key):
                 answer = b'{"error": {"code": 412, "message": "conditionNotMet"}}'
                 return Reply(412, answer, {"Content-Type": _JSON})
@@ -309,6 +307,15 @@ class CloudStorage(Emulator):
         }
         # The emulator's answer to a deletion has a body that it should not have.
         return Reply(204) if method == "DELETE" and reply.status == 200 else Reply(reply.status, reply.body, passed)
+
+    def _is_granted(
+        self, token: str, permission: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> bool:
+        granted = self.tokens[token]
+        if permission in granted or permission != "create":
+            return permission in granted
+        key = _key_of(query, headers, body)
+        return any(key.startswith(each.removeprefix("create:")) for each in granted if each.startswith("create:"))
 
     def _meets(self, wanted: str, path: str, key: str) -> bool:
         about = self.objects.about(path.split("/")[5], key)
@@ -355,6 +362,10 @@ def _permission(method: str, path: str) -> str:
 def _forbidden(permission: str) -> Reply:
     message = f"the token does not have storage.objects.{permission}"
     return Reply(403, json.dumps({"error": {"code": 403, "message": message}}).encode(), {"Content-Type": _JSON})
+
+
+def _key_of(query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> str:
+    return query.get("name") or _name_in(headers.get("content-type", ""), body)
 
 
 def _name_in(content_type: str, body: bytes) -> str:

@@ -10,13 +10,14 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from gateway.audit import stored
 from gateway.conf import conf
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import text_of
 from gateway.models import Issuance
 
@@ -25,7 +26,7 @@ MIN_DAYS = 8
 _CHUNK = 1000
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Export audit rows, or remove old ones."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.base import GatewayCommand
 from gateway.moving.auditing import invalid_names, public_files, public_storages
 from gateway.moving.renaming import rename_all
 
 _WORDS = {"public storage": "public storages", "public file": "public files", "invalid name": "invalid names"}
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "List what is public today, and the names that private storages refuse, from settings, rows and this disk."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.urls import reverse
 
 from gateway.conf import conf
 from gateway.delivery.server_blocks import apache, caddy, lighttpd, nginx
 from gateway.delivery.server_blocks.site import Asking, Site, SiteError, stores
+from gateway.management.base import GatewayCommand
 
 BLOCKS = {"nginx": nginx.block, "apache": apache.block, "caddy": caddy.block, "lighttpd": lighttpd.block}
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     """Print a server block."""
 
     help = "Print the configuration of a web server in front of the gateway, made of this project's storages."

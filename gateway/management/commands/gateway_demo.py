@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 from gateway.conf import conf
 from gateway.fields import permalink_of
+from gateway.management.base import GatewayCommand
 from gateway.models import ApiToken, File
 from gateway.resources import Resource, facts_of_name
 
@@ -27,7 +28,7 @@ OWNERS = ("alice", "bob")
 STAFF = "carol"
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Create demo users with files (development settings only), and print how to try the service."
 
     @transaction.atomic

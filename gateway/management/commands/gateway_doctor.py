@@ -8,30 +8,39 @@ from __future__ import annotations
 import json
 from argparse import ArgumentTypeError
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.core.files.storage import InvalidStorageError, storages
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.files.storage import storages
+from django.core.management.base import CommandError, CommandParser
 
 from gateway.conf import conf
 from gateway.doctor import Visit, examine, examine_site
 from gateway.doctor.findings import Finding, fail
+from gateway.doctor.visit import is_same_bucket
+from gateway.management.base import GatewayCommand
 from gateway.resources import PrivateStorage
 
 _MARKS = {"ok": "ok    ", "fail": "FAIL  ", "note": "note  ", "unseen": "unseen"}
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Examine live stores with the credentials of the service, and say what is wrong and what mends it."
     # It says itself what is wrong, and must run where checks fail.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("aliases", nargs="*", metavar="ALIAS", help="Keys of STORAGES. Default: all private ones.")
-        parser.add_argument("--sweeper", metavar="ALIAS", help="Storage of the same bucket whose identity deletes.")
-        parser.add_argument("--auditor", metavar="ALIAS", help="Storage of the same bucket that reads its settings.")
+        for name, what in (("sweeper", "whose identity deletes"), ("auditor", "that reads its settings")):
+            parser.add_argument(
+                f"--{name}",
+                action="append",
+                default=[],
+                metavar="ALIAS",
+                help=f"Storage of the same bucket {what}; again for another bucket.",
+            )
         parser.add_argument(
             "--origin",
             action="append",
@@ -45,12 +54,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, aliases: list[str], **options: Any) -> None:
         count: Counter[str] = Counter()
         found = []
-        for finding in self._findings(aliases, options):
-            count[finding.verdict] += 1
-            if options["json"]:
-                found.append(finding.as_json())
-            else:
-                self._print(finding)
+        # Closed at once where the output is: a probe must not wait for the collector.
+        with closing(self._findings(aliases, options)) as findings:
+            for finding in findings:
+                count[finding.verdict] += 1
+                if options["json"]:
+                    found.append(finding.as_json())
+                else:
+                    self._print(finding)
         if options["json"]:
             self.stdout.write(json.dumps(found, indent=2))
         else:
@@ -59,23 +70,20 @@ class Command(BaseCommand):
         if count["fail"]:
             raise SystemExit(1)
 
-    def _findings(self, aliases: list[str], options: dict[str, Any]) -> Iterator[Finding]:
-        sweeper, auditor = (_storage(options[name]) if options[name] else None for name in ("sweeper", "auditor"))
-        helping = {options["sweeper"], options["auditor"]}
+    def _findings(self, aliases: list[str], options: dict[str, Any]) -> Generator[Finding, None, None]:
+        sweepers, auditors = ({alias: _storage(alias) for alias in options[name]} for name in ("sweeper", "auditor"))
+        examined, broken = _built(aliases, {*sweepers, *auditors})
+        for name, helpers in (("sweeper", sweepers), ("auditor", auditors)):
+            for alias, helper in helpers.items():
+                if not any(is_same_bucket(helper, storage) for storage in examined.values()):
+                    raise CommandError(f"--{name} {alias!a} is a storage of none of the buckets that are examined")
         origins = options["origins"] or ([conf().public_origin] if conf().public_origin else [])
         yield from examine_site()
-        for alias in aliases or [alias for alias in sorted(storages.backends) if alias not in helping]:
-            try:
-                storage = storages[alias]
-            except InvalidStorageError as error:
-                raise CommandError(f"{alias!a} is no alias of STORAGES: {error}") from None
-            except Exception as error:
-                yield fail(alias, "storage", f"it cannot be built: {error}", "Mend its OPTIONS.")
-                continue
-            if isinstance(storage, PrivateStorage):
-                yield from examine(Visit(alias, storage, sweeper, auditor, origins))
-            elif aliases:
-                raise CommandError(f"{alias!a} is no private storage")
+        yield from broken
+        for alias, storage in examined.items():
+            yield from examine(
+                Visit(alias, storage, _of_bucket(sweepers, storage), _of_bucket(auditors, storage), origins)
+            )
 
     def _print(self, finding: Finding) -> None:
         line = f"{_MARKS[finding.verdict]} {finding.subject}: {finding.check}: {finding.found}"
@@ -87,11 +95,37 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(finding.document, indent=2))
 
 
+def _built(aliases: list[str], helping: set[str]) -> tuple[dict[str, Any], list[Finding]]:
+    """Return the storages to examine by their aliases, and what is said of those that cannot be built."""
+    found, broken = {}, []
+    for alias in dict.fromkeys(aliases) or [alias for alias in sorted(storages.backends) if alias not in helping]:
+        if alias not in storages.backends:
+            raise CommandError(f"{alias!a} is no alias of STORAGES; {', '.join(sorted(storages.backends))}")
+        try:
+            storage = storages[alias]
+        except Exception as error:
+            broken.append(fail(alias, "storage", f"it cannot be built: {error}", "Mend its OPTIONS."))
+            continue
+        if isinstance(storage, PrivateStorage):
+            found[alias] = storage
+        elif aliases:
+            raise CommandError(f"{alias!a} is no private storage")
+    if not found and not broken:
+        raise CommandError("no alias of STORAGES is a private storage")
+    return found, broken
+
+
+def _of_bucket(helpers: Mapping[str, Any], storage: Any) -> Any:
+    return next((helper for helper in helpers.values() if is_same_bucket(helper, storage)), None)
+
+
 def _storage(alias: str) -> Any:
+    if alias not in storages.backends:
+        raise CommandError(f"{alias!a} is no alias of STORAGES; {', '.join(sorted(storages.backends))}")
     try:
         storage = storages[alias]
-    except InvalidStorageError as error:
-        raise CommandError(f"{alias!a} is no alias of STORAGES: {error}") from None
+    except Exception as error:
+        raise CommandError(f"storage {alias!a} cannot be built: {error}") from error
     if not isinstance(storage, PrivateStorage):
         raise CommandError(f"{alias!a} is no private storage")
     return storage

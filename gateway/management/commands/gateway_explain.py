@@ -8,14 +8,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from gateway.explanations import ASKABLE, Explanation, explain
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import resource_of, user_of
 from gateway.principals import ANONYMOUS, acting_as
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Say what would be answered if a user asked, and why. No link is made, and nothing is recorded."
 
     def add_arguments(self, parser: CommandParser) -> None:

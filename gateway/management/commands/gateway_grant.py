@@ -13,8 +13,9 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import object_of, text_of, user_of
 from gateway.models import ApiToken, Grant
 from gateway.principals import SYSTEM, acting_as
@@ -23,7 +24,7 @@ from gateway.revocation import end_grant
 REASON = "manage.py gateway_grant"
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Make, list or end grants to a file, or to all files below a prefix."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.base import GatewayCommand
 from gateway.storages import keyring
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Make, turn or show the key ring of a local storage, the file that its option secret_keys names."
 
     def add_arguments(self, parser: CommandParser) -> None:

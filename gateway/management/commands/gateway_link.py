@@ -12,13 +12,14 @@ from functools import partial
 from math import ceil
 from typing import Any, NoReturn
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, router, transaction
 
 from gateway import links
 from gateway.conf import conf
 from gateway.errors import AccessDenied, InvalidReference, InvalidRequest, Unavailable
 from gateway.links import IssuedURL
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import user_of
 from gateway.models import Issuance
 from gateway.principals import acting_as, ambient_lease
@@ -30,7 +31,7 @@ from providers.types import Download
 REASON = "manage.py gateway_link"
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Issue one link in a user's name: the policy decides as for anybody, and the audit says who and why."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -9,25 +9,30 @@ import sys
 import threading
 from argparse import ArgumentTypeError
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.conf import conf
-from gateway.errors import StorageUnavailable
+from gateway.errors import GatewayError
+from gateway.management.base import GatewayCommand
 from gateway.management.locks import one_run
+from gateway.management.lookup import text_of
 from gateway.models import Grant
 from gateway.moving.copying import Copied
 from gateway.moving.migrating import Plan, copy_all, delete_all, plan_of
 from gateway.moving.rows import NotAllCopied, fields_meaning, files_of, rows_meaning, switch
 from gateway.moving.sides import Side, are_one_store, source_of, target_of
+from gateway.uploads.planning import asking
+from providers.errors import ProviderError
 
 DEFAULT_WORKERS = 8
 MOST_WORKERS = 64
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = (
         "Copy every object of a storage to another, and let the service's files mean the copies. A dry run without"
         " --execute; run again, it goes on where it was interrupted."
@@ -53,9 +58,11 @@ class Command(BaseCommand):
         self, *args: Any, source: str, target: str, execute: bool, prefix: str, workers: int, delete_source: bool,
         **options: Any,
     ) -> None:  # fmt: skip
+        text_of(prefix)
         here, there = _sides(source, target)
         with one_run("gateway_migrate"):
-            plan = plan_of(here, there, prefix)
+            with asking(source):
+                plan = plan_of(here, there, prefix)
             if not execute:
                 self._tell(here, plan, prefix, delete_source)
                 return
@@ -64,7 +71,8 @@ class Command(BaseCommand):
                 count["file switched"] = switch(here, there, plan.done | plan.gone, prefix)
             except NotAllCopied as error:
                 raise CommandError(f"{_total(count)}. {error}. No file was switched; run it again") from error
-            self._settings(here, there, [*plan.done, *plan.gone])
+            if not count["failed"]:
+                self._settings(here, there, [*plan.done, *plan.gone])
             if delete_source:
                 count += self._delete(here, there, plan, workers)
         self.stdout.write(f"{_total(count)}.")
@@ -170,13 +178,20 @@ class _Bar:
 
 
 def _sides(source: str, target: str) -> tuple[Side, Side]:
-    try:
-        here, there = source_of(source), target_of(target)
-    except StorageUnavailable as error:
-        raise CommandError(str(error)) from error
+    here, there = _built(source_of, source), _built(target_of, target)
     if here.place.overlaps(there.place):
         raise CommandError(f"{source!r} is in {here.place} and {target!r} in {there.place}; two places")
     return here, there
+
+
+def _built(side_of: Callable[[str], Side], alias: str) -> Side:
+    try:
+        return side_of(alias)
+    except (GatewayError, ImproperlyConfigured, ProviderError):
+        raise
+    except Exception as error:
+        # What SDKs make of wrong options.
+        raise CommandError(f"storage {alias!a} cannot be built: {type(error).__name__}") from error
 
 
 def _total(count: Counter[str]) -> str:
@@ -189,6 +204,7 @@ def _listed(namers: dict[str, int]) -> str:
 
 def _workers(text: str) -> int:
     # int() would take signs, spaces and other scripts' digits.
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_WORKERS):
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_WORKERS}")
-    return int(text)
+    workers = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_WORKERS)) else 0
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ArgumentTypeError(f"{text!a} is not a whole number from 1 to {MOST_WORKERS}")
+    return workers

@@ -10,16 +10,17 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gateway.errors import GatewayError
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import user_of
 from gateway.principals import acting_as
 
 MOST_PARALLEL = 32
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Upload files in a user's name, in parallel parts; run again, it goes on where it was interrupted."
 
     def add_arguments(self, parser: CommandParser) -> None:

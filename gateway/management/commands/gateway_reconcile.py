@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.base import GatewayCommand
 from gateway.uploads.reconciling import reconcile
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Report rows without objects, objects without rows, and changed objects. Nothing is changed."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -9,9 +9,10 @@ from datetime import UTC
 from typing import Any
 
 from django.core.files.storage import storages
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gateway.errors import GatewayError
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import object_of, text_of, user_of
 from gateway.principals import SYSTEM, acting_as
 from gateway.revocation import Revoked, revoke
@@ -19,7 +20,7 @@ from gateway.revocation import Revoked, revoke
 REASON = "manage.py gateway_revoke"
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Take back links, and with them the tokens and sessions of a user: local links end now."
 
     def add_arguments(self, parser: CommandParser) -> None:

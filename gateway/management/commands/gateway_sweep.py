@@ -11,17 +11,19 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.base import GatewayCommand
 from gateway.management.locks import one_run
 from gateway.outbox import sweep
 from gateway.uploads.later import take_up
 from gateway.uploads.sweeping import Left, TooManyOrphans, expire, note_orphans, stop_stray_parts
 
 DEFAULT_LIMIT = 1000
+MOST_LIMIT = 1_000_000
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = (
         "Delete objects whose rows are gone, after their grace, and end overdue uploads. A dry run without --execute."
     )
@@ -80,6 +82,7 @@ def _left(aliases: list[str], *, execute: bool, limit: int) -> Iterator[Left]:
 
 def _positive(text: str) -> int:
     # int() would take signs, spaces and other scripts' digits.
-    if not (text.isascii() and text.isdecimal() and int(text) > 0):
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    limit = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_LIMIT)) else 0
+    if not 1 <= limit <= MOST_LIMIT:
+        raise ArgumentTypeError(f"{text!a} is not a whole number from 1 to {MOST_LIMIT}")
+    return limit

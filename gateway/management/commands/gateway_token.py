@@ -7,9 +7,10 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from gateway.management.base import GatewayCommand
 from gateway.management.lookup import text_of, user_of
 from gateway.models import ApiToken
 
@@ -17,7 +18,7 @@ SCOPES = ("Download", "Upload", "Update", "Delete", "Share")
 MAX_DAYS = 3660
 
 
-class Command(BaseCommand):
+class Command(GatewayCommand):
     help = "Make, list or revoke API tokens."
 
     def add_arguments(self, parser: CommandParser) -> None:

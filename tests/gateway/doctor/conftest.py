@@ -61,6 +61,27 @@ def doctor(*arguments: str) -> Report:
     return Report(status, json.loads(out.getvalue()), out.getvalue())
 
 
+class Interrupted(io.StringIO):
+    """An output that fails as soon as the probe is there, as of a reader who went away or an operator who gave up."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, text: str) -> int:
+        if "an upload link works" in text:
+            raise self._error
+        return super().write(text)
+
+
+def interrupted(error: type[BaseException], *arguments: str) -> str:
+    """Interrupt the command, and return what it had printed."""
+    out = Interrupted(error)
+    with pytest.raises(error):
+        call_command("gateway_doctor", *arguments, stdout=out)
+    return out.getvalue()
+
+
 @dataclass
 class Bucket:
     """A bucket on Ceph, and the three storages that reach it."""

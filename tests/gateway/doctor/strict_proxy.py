@@ -35,6 +35,7 @@ class StrictProxy:
         region: what the store says that the bucket's region is.
         shown: headers of every answer that is a success.
         forbidden: by method and target, what the identity whose token comes with a call may not.
+        busy: by method and target, what the store cannot answer now.
     """
 
     def __init__(self, upstream_url: str, directory: Path, *, ca_file: Path | None = None) -> None:
@@ -53,6 +54,7 @@ class StrictProxy:
         self.region: str | None = None
         self.shown: dict[str, str] = {}
         self.forbidden: Callable[[str, str], bool] | None = None
+        self.busy: Callable[[str, str], bool] | None = None
 
     def __enter__(self) -> Self:
         proxy = self
@@ -121,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.owner.busy is not None and self.owner.busy(self.command, self.path):
+            self._answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
+            return
         if reason := self.owner.refusal(urlsplit(self.path).query):
             self._answer(403, [], f"<Error><Code>{reason}</Code></Error>".encode())
             return

@@ -11,18 +11,29 @@ import pytest
 from azure.storage.blob import CorsRule, RetentionPolicy
 
 from tests.emulators.azurite import AzuriteOAuth
-from tests.gateway.doctor.conftest import ORIGIN, Report, doctor
+from tests.gateway.doctor.conftest import ORIGIN, Report, doctor, interrupted
 from tests.gateway.doctor.strict_proxy import StrictProxy
 
 HEADERS = ["content-md5", "content-type", "if-none-match", "range", "x-ms-blob-*"]
 GOOD = {"anonymous.list", "anonymous.read", "azure.public-access", "azure.soft-delete", "azure.versioning", "clock"}
 GOOD |= {"cors.download", "cors.foreign-origin", "cors.upload", "endpoint", "link", "link.expired", "link.other-key"}
-GOOD |= {"link.tampered", "link.too-old", "probe", "signer.delete", "signer.list", "transport", "upload"}
+GOOD |= {
+    "link.tampered",
+    "link.too-old",
+    "probe",
+    "signer.delete",
+    "signer.elsewhere",
+    "signer.list",
+    "transport",
+    "upload",
+}
 GOOD |= {"upload.overwrite"}
 
 
 def beyond_the_role(method: str, target: str) -> bool:
     """Tell what the module's signer may not."""
+    if method == "PUT" and "/gateway-doctor-elsewhere/" in target:
+        return True
     return method == "DELETE" or (method == "GET" and ("comp=list" in target or "restype=" in target))
 
 
@@ -144,6 +155,7 @@ FAULTS: list[tuple[str, Break, set[str]]] = [
     ("everything is public", _public("container"), PUBLIC | {"anonymous.list"}),
     ("signer lists", _signer_may("comp=list"), {"signer.list"}),
     ("signer deletes", _signer_may("DELETE"), {"signer.delete"}),
+    ("signer writes elsewhere", _signer_may("/gateway-doctor-elsewhere/"), {"signer.elsewhere"}),
     ("no soft delete", _no_soft_delete, {"azure.soft-delete"}),
     ("no versions", _no_versions, {"azure.versioning"}),
     ("no sas policy", _no_sas_policy, {"link.too-old"}),
@@ -175,3 +187,9 @@ def test_without_a_sweeper_the_probe_is_left_and_named(container: Container) -> 
 def test_no_signature_is_in_the_report(container: Container) -> None:
     _no_sas_policy(container)
     assert "sig=" not in container.examined().text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_interrupted_examination_leaves_nothing_behind(error: type[BaseException], container: Container) -> None:
+    assert "the store answers" in interrupted(error, "azure", "--sweeper", "owner")
+    assert container.names() == []

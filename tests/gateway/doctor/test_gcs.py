@@ -5,15 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError
 from google.cloud import storage
 from google.oauth2.credentials import Credentials
 
 from gateway.doctor import documents
 from tests.emulators.gcs import CloudStorage
-from tests.gateway.doctor.conftest import ORIGIN, Report, doctor
+from tests.gateway.doctor.conftest import ORIGIN, Report, doctor, interrupted
 from tests.gateway.doctor.strict_proxy import StrictProxy
 
 CORS = {
@@ -29,7 +31,16 @@ CORS = {
 }
 GOOD = {"anonymous.list", "anonymous.read", "clock", "cors.download", "cors.foreign-origin", "cors.upload", "endpoint"}
 GOOD |= {"gcs.lifecycle", "gcs.policy", "gcs.public-access", "gcs.uniform-access", "gcs.versioning", "link"}
-GOOD |= {"link.expired", "link.other-key", "link.tampered", "probe", "signer.delete", "signer.list", "transport"}
+GOOD |= {
+    "link.expired",
+    "link.other-key",
+    "link.tampered",
+    "probe",
+    "signer.delete",
+    "signer.elsewhere",
+    "signer.list",
+    "transport",
+}
 GOOD |= {"upload", "upload.other-type", "upload.overwrite"}
 
 
@@ -86,7 +97,7 @@ def bucket(gcs: CloudStorage, service: Any, tmp_path: Any, monkeypatch: pytest.M
             lifecycle=documents.google_lifecycle(),
             iamConfiguration={"publicAccessPrevention": "enforced", "uniformBucketLevelAccess": {"enabled": True}},
         )
-        made.use("google", "create", "get")
+        made.use("google", "create:uploads/", "get")
         made.use("owner")
         yield made
 
@@ -118,7 +129,7 @@ def _cors(**changed: Any) -> Break:
 
 
 def _may(*permissions: str) -> Break:
-    return lambda bucket: bucket.use("google", "create", "get", *permissions)
+    return lambda bucket: bucket.use("google", "create:uploads/", "get", *permissions)
 
 
 def _everybody(member: str) -> Break:
@@ -131,7 +142,7 @@ def _everybody(member: str) -> Break:
 
 
 def _plain_http(bucket: Bucket) -> None:
-    bucket.use("google", "create", "get", public_endpoint_url=None)
+    bucket.use("google", "create:uploads/", "get", public_endpoint_url=None)
 
 
 ABORT_LATE = {"rule": [{"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 30}}]}
@@ -145,6 +156,7 @@ FAULTS: list[tuple[str, Break, set[str]]] = [
     ("no headers", _cors(responseHeader=["Range"]), {"cors.upload"}),
     ("signer lists", _may("list"), {"signer.list"}),
     ("signer deletes", _may("delete"), {"signer.delete"}),
+    ("signer writes elsewhere", _may("create"), {"signer.elsewhere"}),
     ("public access inherited", _configuration(publicAccessPrevention="inherited"), {"gcs.public-access"}),
     ("acls count", _configuration(uniformBucketLevelAccess={"enabled": False}), {"gcs.uniform-access"}),
     ("no versions", _patch(versioning={"enabled": False}), {"gcs.versioning"}),
@@ -197,3 +209,35 @@ def test_no_signature_and_no_secret_is_in_the_report(bucket: Bucket) -> None:
     text = bucket.examined().text
     assert "X-Goog-Signature" not in text
     assert bucket.gcs.secret not in text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_interrupted_examination_leaves_nothing_behind(error: type[BaseException], bucket: Bucket) -> None:
+    assert "the store answers" in interrupted(error, "google", "--sweeper", "owner")
+    assert bucket.gcs.objects.names(bucket.name) == []
+
+
+def test_what_a_busy_store_did_not_decide_is_no_refusal(bucket: Bucket) -> None:
+    bucket.proxy.busy = lambda method, target: method == "GET" and "X-Goog-Signature=" not in target
+    report = bucket.examined()
+    assert report.checks("unseen") == {"anonymous.read", "anonymous.list"}
+    assert report.checks("fail") == set()
+
+
+def test_a_helper_is_asked_for_its_own_bucket_alone(bucket: Bucket, tmp_path: Path) -> None:
+    """One run for two stores, each with a sweeper of its own."""
+    directory = tmp_path / "private"
+    directory.mkdir(mode=0o700)
+    local = {"BACKEND": "gateway.storages.PrivateFileSystemStorage", "OPTIONS": {"location": directory}}
+    bucket.settings.STORAGES = {**bucket.settings.STORAGES, "private": local, "private_sweeper": local}
+    report = doctor("google", "private", "--sweeper", "private_sweeper", "--sweeper", "owner", "--auditor", "owner")
+    assert report.checks("fail") == set()
+    assert [each["found"] for each in report.findings if each["check"] == "probe"] == ["nothing is left behind"] * 2
+    assert bucket.gcs.objects.names(bucket.name) == []
+
+
+def test_a_helper_of_another_bucket_is_refused(bucket: Bucket) -> None:
+    bucket.use("stranger", bucket_name="another")
+    for name in ("--sweeper", "--auditor"):
+        with pytest.raises(CommandError, match=f"{name} 'stranger' is a storage of none of the buckets"):
+            doctor("google", name, "stranger")

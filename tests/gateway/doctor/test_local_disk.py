@@ -9,7 +9,7 @@ import pytest
 from django.core.files.storage import storages
 
 from gateway import links
-from tests.gateway.doctor.conftest import doctor
+from tests.gateway.doctor.conftest import doctor, interrupted
 
 
 @pytest.fixture
@@ -77,3 +77,9 @@ def test_the_probe_lies_below_the_doors_own_key(service: Any, root: Path) -> Non
     link = links.probe("private", name="doctor")
     assert f"/{links.PROBE_KEY}/doctor?" in link.url
     assert storages["private"].exists(f"{links.PROBE_KEY}/doctor") is False
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_interrupted_examination_leaves_nothing_behind(error: type[BaseException], service: Any, root: Path) -> None:
+    assert "the store answers" in interrupted(error, "private")
+    assert [path for path in root.rglob("*") if path.is_file()] == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.doctor.conftest import CORS, LIFECYCLE, ORIGIN, Break, Bucket
+from tests.gateway.doctor.conftest import CORS, LIFECYCLE, ORIGIN, Break, Bucket, interrupted
 
 GOOD = {"cors.foreign-origin", "link.tampered", "link.expired", "link.too-old", "link.sigv2", "transport", "probe"}
 GOOD |= {"signer.delete", "signer.list", "signer.elsewhere", "anonymous.read", "anonymous.list", "upload.overwrite"}
@@ -213,3 +213,22 @@ def test_documents_are_json_that_boto3_takes(bucket: Bucket) -> None:
     _owner_signs(bucket)
     document = bucket.examined().one("signer.delete")["document"]
     assert json.loads(json.dumps(document)) == document
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_an_interrupted_examination_leaves_nothing_behind(error: type[BaseException], bucket: Bucket) -> None:
+    assert "the store answers" in interrupted(error, *bucket.arguments)
+    assert bucket.objects() == []
+
+
+def test_what_a_busy_store_did_not_decide_is_no_refusal(bucket: Bucket) -> None:
+    bucket.proxy.busy = lambda method, target: "AWSAccessKeyId=" in target
+    report = bucket.examined()
+    assert report.one("link.sigv2")["verdict"] == "unseen"
+    assert report.checks("fail") == set()
+
+
+def test_rights_that_no_store_decided_are_not_missing(bucket: Bucket) -> None:
+    _nobody_there(bucket)
+    report = bucket.examined()
+    assert report.checks("unseen") >= {"signer.list", "signer.elsewhere", "signer.delete"}

@@ -135,3 +135,15 @@ def test_lines_say_what_was_found_what_to_do_and_what_mends_it(service: Any, pri
     assert lines[at + 1] == "       chmod 0700."
     assert "1 fail" in lines[-1]
     assert ended.value.code == 1
+
+
+def test_a_project_without_a_private_storage_is_told_so(service: Any) -> None:
+    service.STORAGES = {name: entry for name, entry in service.STORAGES.items() if name != "private"}
+    with pytest.raises(CommandError, match="no alias of STORAGES is a private storage"):
+        call_command("gateway_doctor", stdout=io.StringIO())
+
+
+def test_settings_that_cannot_be_read_are_a_line(service: Any) -> None:
+    service.GATEWAY = service.GATEWAY | {"MAX_TTL": -1}
+    with pytest.raises(CommandError, match="MAX_TTL"):
+        call_command("gateway_doctor", stdout=io.StringIO())
