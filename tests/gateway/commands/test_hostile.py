@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from tests.emulators.process import LOOPBACK
 
 S3 = {"bucket_name": "nowhere", "region_name": "eu-west-1", "access_key": "AKIAEXAMPLE", "secret_key": "s" * 40}
 LOCAL = "gateway.storages.PrivateFileSystemStorage"
-
-
-@pytest.fixture(autouse=True)
-def lock_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two commands at once are another test's: beside SQLite the lock is a file of the machine."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture

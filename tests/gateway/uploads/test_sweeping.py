@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from gateway import uploads
@@ -238,6 +240,20 @@ class TestOneRun:
         with one_run("gateway_sweep"), pytest.raises(CommandError, match="one at a time"):
             in_a_thread(lambda: command("gateway_sweep"))
         assert command("gateway_sweep", "--execute") == ["nothing to do."]
+
+    @pytest.mark.django_db
+    def test_beside_a_database_in_memory_no_other_process_is_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with one_run("a"):
+            assert list(tmp_path.iterdir()) == []
+            # A connection of PostgreSQL may take its own lock twice.
+            if connection.vendor == "sqlite":
+                with pytest.raises(CommandError, match="another a is running"), one_run("a"):
+                    pass
+        with one_run("a"):
+            pass
 
     @pytest.mark.parametrize("real_database", ["postgres"], indirect=True)
     def test_a_run_that_was_killed_is_taken_up_by_the_next(self, real_database: Any, private_root: Path) -> None:
