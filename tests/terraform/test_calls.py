@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,9 +18,11 @@ from google.oauth2.credentials import Credentials
 
 from gateway.storages import PrivateAzureStorage, PrivateGCSStorage, PrivateS3Storage
 from gateway.storages.objects import ReceivedPart
+from providers.types import UploadPart
 from tests.emulators.azurite import AzuriteOAuth
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.moto import MotoServer
+from tests.emulators.s3 import send
 from tests.terraform import aws_requests, azure_requests, google_requests
 from tests.terraform.aws_requests import Row
 from tests.terraform.commands import Applied
@@ -150,9 +153,15 @@ def google_permissions(requests: list[tuple[str, str]]) -> Iterator[tuple[str, s
     """
     bucket = "projects/_/buckets/acme-files"
     for method, target in requests:
-        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
+        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query, keep_blank_values=True)
         key = unquote(path.partition("/o/")[2]) or query.get("name", [NAME])[0]
-        if path.startswith("/upload/"):
+        if "uploads" in query or "uploadId" in query:
+            object_name = f"{bucket}/objects/{unquote(path).split('/', 2)[-1]}"
+            asked = {"POST": "create", "DELETE": "abort", "GET": "list" if "uploads" in query else "listParts"}[method]
+            yield f"storage.multipartUploads.{asked}", bucket if asked == "list" else object_name
+            if (method, "uploadId" in query) == ("POST", True):
+                yield "storage.objects.create", object_name
+        elif path.startswith("/upload/"):
             # Only with this nothing is replaced, which would need the right to delete, too.
             assert "upload_id" in query or query["ifGenerationMatch"] == ["0"], target
             yield "storage.objects.create", f"{bucket}/objects/{key}"
@@ -176,15 +185,43 @@ def test_the_accounts_of_cloud_storage_may_do_all_that_the_code_does(
     name = cloud_storage.save(NAME, ContentFile(b"abc"))
     cloud_storage.save("uploads/2026/11/k/b.bin", ContentFile(bytes(3 * MEBIBYTE)))
     look(cloud_storage, name)
+    objects, key = cloud_storage.objects, "uploads/2026/11/k/c.bin"
+    objects.abort_parts(key, objects.begin_parts(key, "text/plain"))
+    upload_id = objects.begin_parts(key, "text/plain")
+    part = UploadPart(key, upload_id=upload_id, number=1, size_bytes=1)
+    link = cloud_storage.provider.sign(part, ttl=timedelta(minutes=1), now=datetime.now(UTC))
+    assert send(link.url, method="PUT", body=b"a").status == 200
+    objects.complete_parts(key, upload_id, objects.parts(key, upload_id) or [])
+    session = objects.begin_session(
+        "uploads/2026/11/k/d.bin", content_type="text/plain", size_bytes=1, md5=None, origin=None
+    )
+    assert objects.session_bytes(session) == 0
+    objects.cancel_session(session)
     needed = set(google_permissions(gcs.requests))
-    assert {permission for permission, _ in needed} == {"storage.objects.create", "storage.objects.get"}
+    assert {permission for permission, _ in needed} == {
+        "storage.multipartUploads.abort",
+        "storage.multipartUploads.create",
+        "storage.multipartUploads.listParts",
+        "storage.objects.create",
+        "storage.objects.get",
+    }
     assert [each for each in needed if not google_requests.decide(made, "signer", *each)] == []
+    begun = objects.begin_parts(key, "text/plain")
     gcs.requests.clear()
     sweep(cloud_storage, name)
+    (unfinished,) = objects.unfinished()
+    assert unfinished.upload_id == begun
+    objects.abort_parts(unfinished.name, unfinished.upload_id)
     needed = set(google_permissions(gcs.requests))
-    assert {permission for permission, _ in needed} == {"storage.objects.delete", "storage.objects.list"}
+    assert {permission for permission, _ in needed} == {
+        "storage.multipartUploads.abort",
+        "storage.multipartUploads.list",
+        "storage.objects.delete",
+        "storage.objects.list",
+    }
     assert [each for each in needed if not google_requests.decide(made, "sweeper", *each)] == []
-    assert [each for each in needed if google_requests.decide(made, "signer", *each)] == []
+    as_signer = {permission for permission, on in needed if google_requests.decide(made, "signer", permission, on)}
+    assert as_signer == {"storage.multipartUploads.abort"}
 
 
 def test_to_an_account_that_may_not_list_a_missing_object_is_none(
