@@ -393,8 +393,13 @@ class TestSecrecy:
 @pytest.mark.parametrize(
     "url",
     [
-        pytest.param("http://evil.example/upload/storage/v1/b/{bucket}/o?upload_id=x23456789", id="another-host"),
-        pytest.param("{endpoint}/upload/storage/v1/b/other/o?upload_id=x23456789", id="another-bucket"),
+        pytest.param(
+            "http://evil.example/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id=x23456789",
+            id="another-host",
+        ),
+        pytest.param(
+            "{endpoint}/upload/storage/v1/b/other/o?uploadType=resumable&upload_id=x23456789", id="another-bucket"
+        ),
         pytest.param("{endpoint}/upload/storage/v1/b/{bucket}/o?uploadType=resumable", id="no-token"),
     ],
 )
