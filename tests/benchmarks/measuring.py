@@ -6,6 +6,7 @@ Must not know what is measured.
 from __future__ import annotations
 
 import platform
+import random
 import statistics
 import threading
 import time
@@ -74,19 +75,26 @@ class Listing(Table):
         return "\n".join(lines) + "\n"
 
 
-def alternate(*works: Callable[[], object], rounds: int, units: int = 1) -> list[float]:
+PROCESSOR_TIME = "Processor time: nothing here waits, and what else the machine is busy with is not counted."
+
+
+def alternate(
+    *works: Callable[[], object], rounds: int, units: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Run each work in turn, round after round, and return each one's median seconds for a unit.
 
-    In turn, since a machine that is busy for a moment should be busy for all of them.
+    In turn, since a machine that is busy for a moment should be busy for all of them; each round in another order,
+    since what else runs may come and go at the pace of the rounds.
     """
     times: list[list[float]] = [[] for _ in works]
     for work in works:
         work()
+    order = random.Random(0)
     for _ in range(rounds):
-        for work, seconds in zip(works, times, strict=True):
-            began = time.perf_counter()
+        for work, seconds in order.sample(list(zip(works, times, strict=True)), k=len(works)):
+            began = clock()
             work()
-            seconds.append((time.perf_counter() - began) / units)
+            seconds.append((clock() - began) / units)
     return [statistics.median(seconds) for seconds in times]
 
 
