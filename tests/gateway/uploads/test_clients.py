@@ -159,6 +159,30 @@ class TestResumable:
         assert (again, pieces) == (made, [])
 
     @on("gcs")
+    def test_an_answer_that_is_lost_is_asked_for_and_a_store_that_is_gone_is_told(
+        self, store: Store, site: Site, chromium: Chromium, alice: Any
+    ) -> None:
+        script = f"""const left = 0; {self.WATCHED} {function_of_documentation("uploadResumably")}
+          const watched = window.fetch;
+          let lost = 0;
+          const losing = (arrives) => async (url, options = {{}}) => {{
+            if (options.method !== "PUT") return watched(url, options);
+            lost += 1;
+            if (arrives) await watched(url, options);
+            throw new TypeError("Failed to fetch");
+          }};
+          run(async () => {{
+            window.fetch = losing(false);
+            const refused = await uploadResumably(file({LARGE}), "{CSRF}", "k").catch((error) => error.message);
+            window.fetch = losing(true);
+            return [refused, (await uploadResumably(file({LARGE}), "{CSRF}", "k")).file, lost];
+          }});"""
+        refused, made, lost = site.visit(chromium, script=script, cookies=cookies_of(alice))
+        assert (refused, lost) == ("the store takes nothing after byte 0", 3)
+        assert made == str(File.objects.get().pk)
+        check_arrived(store, site, LARGE)
+
+    @on("gcs")
     def test_a_page_of_another_origin_sends_nothing(
         self, store: Store, site: Site, chromium: Chromium, alice: Any
     ) -> None:
