@@ -27,7 +27,9 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.\-:\[\]*_]+")
 _SOCKET = re.compile(r"unix:/[A-Za-z0-9._/\-]+")
 _RESOLVER = re.compile(r"[A-Za-z0-9.\-:\[\] ]+")
 # Beside what a quoted text cannot hold: what servers expand in it.
-_NO_VALUE = re.compile(r"[\x00-\x1f\x7f\"\\$%{}`]")
+_NO_VALUE = re.compile(r"[\x00-\x1f\x7f\"\\$%{}`\ud800-\udfff]")
+_MOST_PORT = 65535
+_MOST_SOCKET_CHARACTERS = 107  # unix(7): sun_path has 108 bytes, one of them the end
 
 
 class SiteError(ValueError):
@@ -77,11 +79,13 @@ class Site:
     asking: Asking | None = None
 
     def __post_init__(self) -> None:
-        for name, form in (("listen", _ADDRESS), ("server_name", _ADDRESS)):
-            if not form.fullmatch(getattr(self, name)):
+        for name in ("listen", "server_name"):
+            if not _is_address(getattr(self, name)):
                 raise SiteError(f"{name} is {getattr(self, name)!r}; a host, a port, or both")
-        if not (_ADDRESS.fullmatch(self.upstream) or _SOCKET.fullmatch(self.upstream)):
+        if not (_is_address(self.upstream) or _is_socket(self.upstream)):
             raise SiteError(f"upstream is {self.upstream!r}; host:port or unix:/path")
+        if not self.access_log:
+            raise SiteError("access_log is ''; a path")
         if self.resolver and not _RESOLVER.fullmatch(self.resolver):
             raise SiteError(f"resolver is {self.resolver!r}; addresses of name servers")
 
@@ -116,6 +120,20 @@ class Store:
     def is_named(self) -> bool:
         """Tell whether the host is a name, which a resolver must find."""
         return not re.fullmatch(r"[0-9.]+|\[[0-9a-fA-F:.]+\]", re.sub(r":[0-9]+$", "", self.host))
+
+
+def _is_address(text: str) -> bool:
+    _, _, last = text.rpartition(":")
+    has_port = last.isdecimal() and not text.endswith("]")
+    return (
+        _ADDRESS.fullmatch(text) is not None
+        and not text.startswith(("-", "unix:"))
+        and (not has_port or (len(last) <= len(str(_MOST_PORT)) and 1 <= int(last) <= _MOST_PORT))
+    )
+
+
+def _is_socket(text: str) -> bool:
+    return _SOCKET.fullmatch(text) is not None and len(text.removeprefix("unix:")) <= _MOST_SOCKET_CHARACTERS
 
 
 def stores() -> Iterator[Store]:
