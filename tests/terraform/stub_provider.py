@@ -169,6 +169,10 @@ _KNOWN: dict[tuple[str, str], Callable[[Mapping[str, Any]], Any]] = {
         f"/subscriptions/s/resourceGroups/{given['resource_group_name']}"
         f"/providers/Microsoft.Storage/storageAccounts/{given['name']}"
     ),
+    ("azurerm_log_analytics_workspace", "id"): lambda given: (
+        f"/subscriptions/s/resourceGroups/{given['resource_group_name']}"
+        f"/providers/Microsoft.OperationalInsights/workspaces/{given['name']}"
+    ),
     ("azurerm_storage_account", "primary_blob_endpoint"): lambda given: (
         f"https://{given['name']}.blob.core.windows.net/"
     ),

@@ -59,8 +59,8 @@ variable "cors" {
     error_message = "cors.allowed_methods are ${jsonencode(var.cors.allowed_methods)}; some of GET, HEAD, PUT, POST."
   }
   validation {
-    condition     = alltrue([for header in var.cors.allowed_headers : can(regex("^[A-Za-z0-9-]+\\*?$", header))])
-    error_message = "cors.allowed_headers are ${jsonencode(var.cors.allowed_headers)}; names, or the start of names followed by *."
+    condition     = alltrue([for header in var.cors.allowed_headers : can(regex("^[A-Za-z0-9-]+\\*?$", header))]) && alltrue([for header in var.cors.expose_headers : can(regex("^[A-Za-z0-9-]+$", header))])
+    error_message = "cors.allowed_headers are ${jsonencode(var.cors.allowed_headers)}, expose_headers ${jsonencode(var.cors.expose_headers)}; names, those allowed also the start of names followed by *."
   }
   validation {
     condition     = var.cors.max_age_seconds >= 0 && var.cors.max_age_seconds <= 86400
@@ -150,6 +150,18 @@ variable "signer" {
     condition     = alltrue([for cidr in var.signer.source_cidrs : can(cidrhost(cidr, 0)) && !endswith(cidr, "/0")])
     error_message = "signer.source_cidrs are ${jsonencode(var.signer.source_cidrs)}; networks, without /0."
   }
+  validation {
+    condition     = var.signer.oidc == null ? true : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:oidc-provider/${replace(var.signer.oidc.issuer, ".", "\\.")}$", var.signer.oidc.provider_arn))
+    error_message = "signer.oidc.provider_arn is ${jsonencode(try(var.signer.oidc.provider_arn, null))}; the ARN of the OIDC provider of its issuer."
+  }
+  validation {
+    condition     = var.signer.external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]{2,}$", var.signer.external_id)) && length(var.signer.external_id) <= 1224
+    error_message = "signer.external_id is ${jsonencode(var.signer.external_id)}; 2 to 1224 letters, digits and _+=,.@:/-."
+  }
+  validation {
+    condition     = var.signer.permissions_boundary_arn == null ? true : can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[A-Za-z0-9/_+=,.@-]+$", var.signer.permissions_boundary_arn))
+    error_message = "signer.permissions_boundary_arn is ${jsonencode(var.signer.permissions_boundary_arn)}; the ARN of a policy."
+  }
 }
 
 variable "sweeper" {
@@ -188,6 +200,18 @@ variable "sweeper" {
     condition     = length(setintersection(var.sweeper.trusted_principal_arns, var.signer.trusted_principal_arns)) == 0
     error_message = "sweeper and signer both trust ${jsonencode(setintersection(var.sweeper.trusted_principal_arns, var.signer.trusted_principal_arns))}; who signs must not be able to delete."
   }
+  validation {
+    condition     = var.sweeper.oidc == null ? true : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:oidc-provider/${replace(var.sweeper.oidc.issuer, ".", "\\.")}$", var.sweeper.oidc.provider_arn))
+    error_message = "sweeper.oidc.provider_arn is ${jsonencode(try(var.sweeper.oidc.provider_arn, null))}; the ARN of the OIDC provider of its issuer."
+  }
+  validation {
+    condition     = var.sweeper.external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]{2,}$", var.sweeper.external_id)) && length(var.sweeper.external_id) <= 1224
+    error_message = "sweeper.external_id is ${jsonencode(var.sweeper.external_id)}; 2 to 1224 letters, digits and _+=,.@:/-."
+  }
+  validation {
+    condition     = var.sweeper.permissions_boundary_arn == null ? true : can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[A-Za-z0-9/_+=,.@-]+$", var.sweeper.permissions_boundary_arn))
+    error_message = "sweeper.permissions_boundary_arn is ${jsonencode(var.sweeper.permissions_boundary_arn)}; the ARN of a policy."
+  }
 }
 
 variable "encryption" {
@@ -222,8 +246,8 @@ variable "access_log" {
   default = null
 
   validation {
-    condition     = var.access_log == null ? true : var.access_log.bucket != var.name
-    error_message = "access_log.bucket is the bucket itself; another one, or each log would be logged."
+    condition     = var.access_log == null ? true : var.access_log.bucket != var.name && can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.access_log.bucket))
+    error_message = "access_log.bucket is ${jsonencode(try(var.access_log.bucket, null))}; the name of another bucket than this one, or each log would be logged."
   }
 }
 
@@ -237,8 +261,12 @@ variable "data_events" {
   default = null
 
   validation {
-    condition     = var.data_events == null ? true : var.data_events.trail_bucket != var.name
-    error_message = "data_events.trail_bucket is the bucket itself; another one."
+    condition     = var.data_events == null ? true : var.data_events.trail_bucket != var.name && can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.data_events.trail_bucket))
+    error_message = "data_events.trail_bucket is ${jsonencode(try(var.data_events.trail_bucket, null))}; the name of another bucket than this one."
+  }
+  validation {
+    condition     = try(var.data_events.kms_key_arn, null) == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.data_events.kms_key_arn))
+    error_message = "data_events.kms_key_arn is ${jsonencode(try(var.data_events.kms_key_arn, null))}; the ARN of a key, not of an alias."
   }
 }
 
@@ -264,6 +292,14 @@ variable "replication" {
   validation {
     condition     = var.replication == null ? true : (var.encryption.mode == "sse-kms") == (var.replication.kms_key_arn != null)
     error_message = "replication.kms_key_arn is ${jsonencode(var.replication == null ? null : var.replication.kms_key_arn)} with encryption.mode \"${var.encryption.mode}\"; a key for sse-kms, none for sse-s3."
+  }
+  validation {
+    condition     = var.replication == null ? true : can(regex("^arn:[a-z-]+:s3:::[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.replication.bucket_arn)) && !endswith(var.replication.bucket_arn, ":::${var.name}")
+    error_message = "replication.bucket_arn is ${jsonencode(try(var.replication.bucket_arn, null))}; the ARN of another bucket."
+  }
+  validation {
+    condition     = try(var.replication.kms_key_arn, null) == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.replication.kms_key_arn))
+    error_message = "replication.kms_key_arn is ${jsonencode(try(var.replication.kms_key_arn, null))}; the ARN of a key, not of an alias."
   }
 }
 
@@ -294,6 +330,10 @@ variable "cloudfront" {
     # A key that the module made has a policy that does not know the distribution.
     condition     = var.cloudfront == null ? true : var.encryption.mode == "sse-s3" || var.encryption.kms_key != null
     error_message = "cloudfront with sse-kms needs encryption.kms_key: a key whose policy lets the distribution decrypt."
+  }
+  validation {
+    condition     = try(var.cloudfront.web_acl_arn, null) == null ? true : can(regex("^arn:[a-z-]+:wafv2:us-east-1:[0-9]{12}:global/webacl/", var.cloudfront.web_acl_arn))
+    error_message = "cloudfront.web_acl_arn is ${jsonencode(try(var.cloudfront.web_acl_arn, null))}; the ARN of a web ACL of scope CLOUDFRONT."
   }
 }
 

@@ -187,6 +187,10 @@ variable "customer_managed_key" {
     condition     = var.customer_managed_key == null ? true : can(regex("^https://[a-z0-9-]+\\.[a-z0-9.-]+/keys/[A-Za-z0-9-]+$", var.customer_managed_key.key_vault_key_id))
     error_message = "customer_managed_key.key_vault_key_id is ${jsonencode(var.customer_managed_key == null ? null : var.customer_managed_key.key_vault_key_id)}; https://VAULT/keys/NAME, without a version."
   }
+  validation {
+    condition     = var.customer_managed_key == null ? true : can(regex("^/subscriptions/.+/[^/]+$", var.customer_managed_key.user_assigned_identity_id))
+    error_message = "customer_managed_key.user_assigned_identity_id is ${jsonencode(try(var.customer_managed_key.user_assigned_identity_id, null))}; the id of a managed identity, /subscriptions/…"
+  }
 }
 
 variable "network" {
@@ -207,6 +211,19 @@ variable "network" {
     condition     = var.network.default_action == "Deny" || length(var.network.ip_rules) + length(var.network.subnet_ids) == 0
     error_message = "network.ip_rules and subnet_ids mean nothing where default_action is Allow."
   }
+  validation {
+    # Azure takes no /31 and /32, and no private range.
+    condition     = alltrue([for rule in var.network.ip_rules : can(regex("^[0-9.]+(/([1-9]|[12][0-9]|30))?$", rule)) && can(cidrhost(length(split("/", rule)) == 2 ? rule : "${rule}/32", 0))])
+    error_message = "network.ip_rules are ${jsonencode(var.network.ip_rules)}; addresses of IPv4, or networks up to /30."
+  }
+  validation {
+    condition     = alltrue([for id in var.network.subnet_ids : can(regex("^/subscriptions/.+/virtualNetworks/[^/]+/subnets/[^/]+$", id))])
+    error_message = "network.subnet_ids are ${jsonencode(var.network.subnet_ids)}; ids of subnets, /subscriptions/…"
+  }
+  validation {
+    condition     = length(setsubtract(var.network.bypass, ["AzureServices", "Logging", "Metrics", "None"])) == 0 && (!contains(var.network.bypass, "None") || length(var.network.bypass) == 1)
+    error_message = "network.bypass is ${jsonencode(var.network.bypass)}; some of AzureServices, Logging and Metrics, or None alone."
+  }
 }
 
 variable "diagnostics" {
@@ -220,6 +237,10 @@ variable "diagnostics" {
   validation {
     condition     = var.diagnostics == null ? true : (var.diagnostics.log_analytics_workspace_id == null) != (var.diagnostics.storage_account_id == null)
     error_message = "diagnostics: exactly one of log_analytics_workspace_id and storage_account_id."
+  }
+  validation {
+    condition     = var.diagnostics == null ? true : alltrue([for id in values(var.diagnostics) : id == null ? true : startswith(id, "/subscriptions/")])
+    error_message = "diagnostics are ${jsonencode(var.diagnostics)}; ids, /subscriptions/…"
   }
 }
 

@@ -193,8 +193,8 @@ variable "access_log_bucket" {
   default     = null
 
   validation {
-    condition     = var.access_log_bucket == null ? true : var.access_log_bucket != var.name
-    error_message = "access_log_bucket is the bucket itself; another one."
+    condition     = var.access_log_bucket == null ? true : var.access_log_bucket != var.name && can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", var.access_log_bucket))
+    error_message = "access_log_bucket is ${jsonencode(var.access_log_bucket)}; the name of another bucket than this one."
   }
 }
 

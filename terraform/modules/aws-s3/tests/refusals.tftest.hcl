@@ -627,3 +627,144 @@ run "refuses_a_sweeper_of_a_service_that_is_none" {
 
   expect_failures = [var.sweeper]
 }
+
+run "refuses_a_wildcard_of_exposed_headers" {
+  command = plan
+
+  variables {
+    cors = { expose_headers = ["*"] }
+  }
+
+  expect_failures = [var.cors]
+}
+
+run "refuses_a_provider_of_another_issuer_for_the_signer" {
+  command = plan
+
+  variables {
+    signer = { oidc = { provider_arn = "arn:aws:iam::111122223333:oidc-provider/other.example.com", issuer = "token.example.com", subjects = ["a"] } }
+  }
+
+  expect_failures = [var.signer]
+}
+
+run "refuses_an_external_id_of_one_letter_for_the_signer" {
+  command = plan
+
+  variables {
+    signer = { trusted_principal_arns = ["arn:aws:iam::111122223333:role/web"], external_id = "a" }
+  }
+
+  expect_failures = [var.signer]
+}
+
+run "refuses_a_boundary_of_the_signer_that_is_no_policy" {
+  command = plan
+
+  variables {
+    signer = { trusted_principal_arns = ["arn:aws:iam::111122223333:role/web"], permissions_boundary_arn = "arn:aws:iam::111122223333:role/web" }
+  }
+
+  expect_failures = [var.signer]
+}
+
+run "refuses_a_provider_of_another_issuer_for_the_sweeper" {
+  command = plan
+
+  variables {
+    sweeper = { oidc = { provider_arn = "arn:aws:iam::111122223333:oidc-provider/other.example.com", issuer = "token.example.com", subjects = ["a"] } }
+  }
+
+  expect_failures = [var.sweeper]
+}
+
+run "refuses_an_external_id_of_one_letter_for_the_sweeper" {
+  command = plan
+
+  variables {
+    sweeper = { trusted_principal_arns = ["arn:aws:iam::111122223333:role/cron"], external_id = "a" }
+  }
+
+  expect_failures = [var.sweeper]
+}
+
+run "refuses_a_boundary_of_the_sweeper_that_is_no_policy" {
+  command = plan
+
+  variables {
+    sweeper = { trusted_principal_arns = ["arn:aws:iam::111122223333:role/cron"], permissions_boundary_arn = "arn:aws:iam::111122223333:role/cron" }
+  }
+
+  expect_failures = [var.sweeper]
+}
+
+run "refuses_a_log_bucket_by_its_arn" {
+  command = plan
+
+  variables {
+    access_log = { bucket = "arn:aws:s3:::acme-logs" }
+  }
+
+  expect_failures = [var.access_log]
+}
+
+run "refuses_a_trail_bucket_by_its_arn" {
+  command = plan
+
+  variables {
+    data_events = { trail_bucket = "arn:aws:s3:::acme-logs" }
+  }
+
+  expect_failures = [var.data_events]
+}
+
+run "refuses_an_alias_for_the_trails_key" {
+  command = plan
+
+  variables {
+    data_events = { trail_bucket = "acme-logs", kms_key_arn = "arn:aws:kms:eu-west-1:111122223333:alias/a" }
+  }
+
+  expect_failures = [var.data_events]
+}
+
+run "refuses_a_copy_by_its_name" {
+  command = plan
+
+  variables {
+    replication = { bucket_arn = "acme-copy" }
+  }
+
+  expect_failures = [var.replication]
+}
+
+run "refuses_a_copy_of_itself" {
+  command = plan
+
+  variables {
+    replication = { bucket_arn = "arn:aws:s3:::acme-files" }
+  }
+
+  expect_failures = [var.replication]
+}
+
+run "refuses_an_alias_for_the_copys_key" {
+  command = plan
+
+  variables {
+    encryption  = { mode = "sse-kms" }
+    replication = { bucket_arn = "arn:aws:s3:::acme-copy", kms_key_arn = "arn:aws:kms:eu-west-1:111122223333:alias/a" }
+  }
+
+  expect_failures = [var.replication]
+}
+
+run "refuses_a_regional_web_acl" {
+  command = plan
+
+  variables {
+    cloudfront = { public_keys = { a = "-----BEGIN PUBLIC KEY-----\nMFww\n-----END PUBLIC KEY-----\n" }, aliases = ["cdn.example.com"], acm_certificate_arn = "arn:aws:acm:us-east-1:111122223333:certificate/1111-2222", web_acl_arn = "arn:aws:wafv2:eu-west-1:111122223333:regional/webacl/a/b" }
+  }
+
+  expect_failures = [var.cloudfront]
+}

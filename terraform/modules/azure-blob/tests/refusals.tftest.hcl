@@ -373,7 +373,7 @@ run "refuses_two_places_for_logs" {
   command = plan
 
   variables {
-    diagnostics = { log_analytics_workspace_id = "/w", storage_account_id = "/s" }
+    diagnostics = { log_analytics_workspace_id = "/subscriptions/w", storage_account_id = "/subscriptions/s" }
   }
 
   expect_failures = [var.diagnostics]
@@ -397,4 +397,64 @@ run "refuses_a_queue_that_is_none" {
   }
 
   expect_failures = [var.event_queue]
+}
+
+run "refuses_an_identity_for_the_key_that_is_none" {
+  command = plan
+
+  variables {
+    customer_managed_key = { key_vault_key_id = "https://acme.vault.azure.net/keys/files", user_assigned_identity_id = "vault" }
+  }
+
+  expect_failures = [var.customer_managed_key]
+}
+
+run "refuses_a_host_for_an_address" {
+  command = plan
+
+  variables {
+    network = { default_action = "Deny", ip_rules = ["office.example.com"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "refuses_a_network_too_small_for_azure" {
+  command = plan
+
+  variables {
+    network = { default_action = "Deny", ip_rules = ["203.0.113.8/31"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "refuses_a_subnet_by_its_name" {
+  command = plan
+
+  variables {
+    network = { default_action = "Deny", subnet_ids = ["default"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "refuses_an_unknown_bypass" {
+  command = plan
+
+  variables {
+    network = { bypass = ["Everybody"] }
+  }
+
+  expect_failures = [var.network]
+}
+
+run "refuses_logs_to_a_name" {
+  command = plan
+
+  variables {
+    diagnostics = { log_analytics_workspace_id = "logs" }
+  }
+
+  expect_failures = [var.diagnostics]
 }

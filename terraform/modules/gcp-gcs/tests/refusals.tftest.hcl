@@ -469,3 +469,13 @@ run "refuses_a_topic_that_is_none" {
 
   expect_failures = [var.event_topic]
 }
+
+run "refuses_a_log_bucket_that_is_none" {
+  command = plan
+
+  variables {
+    access_log_bucket = "gs://acme-logs"
+  }
+
+  expect_failures = [var.access_log_bucket]
+}
