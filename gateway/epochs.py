@@ -57,14 +57,18 @@ def now(principal: Principal, tenant: str = "") -> Now:
 
 
 def keep(principal: Principal, read: Now) -> None:
-    """Keep what was read to authenticate a request for the link that it asks for."""
+    """Keep what was read to authenticate a request for the one link or file that it asks for."""
     lease = ambient_lease()
     if lease is not None:
         lease.epochs = (principal.id, read)
 
 
 def kept(principal: Principal) -> Now | None:
-    """Return what :func:`keep` has kept, once; only for links, which :func:`check_not_overtaken` looks at again."""
+    """Return what :func:`keep` has kept, once.
+
+    Only for links, which :func:`check_not_overtaken` looks at again, and for what is served by the same request, with
+    nothing between the two but the decision.
+    """
     lease = ambient_lease()
     if lease is None or lease.epochs is None:
         return None

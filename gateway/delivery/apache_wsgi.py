@@ -101,7 +101,7 @@ def _permit(request: HttpRequest, find: Callable[[HttpRequest], Principal]) -> N
     if is_sent_by_another_site(request):
         raise AccessDenied("a cross-site request that is no navigation")
     operation = partial(Download, method="HEAD" if request.method == "HEAD" else "GET")
-    links.permit_to_serve(find(request), Resource.of_key(alias, key), operation, delivery="mod_wsgi")
+    links.permit(find(request), Resource.of_key(alias, key), operation, delivery="mod_wsgi")
 
 
 def _of_session(request: HttpRequest) -> Principal:

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 
-from gateway import links
+from gateway import epochs, links
 from gateway.authentication import authenticate
 from gateway.conf import conf
 from gateway.delivery.files import UNKNOWN_TYPE, content_security_policy, described
@@ -26,6 +26,7 @@ from gateway.delivery.responses import AnswerToServer
 from gateway.delivery.visits import is_sent_by_another_site
 from gateway.delivery.x_accel import REQUEST_HEADER, request_target
 from gateway.errors import AccessDenied, GatewayError, NotAuthenticated
+from gateway.links import Permit, Way
 from gateway.policies import DATABASE_DOWN
 from gateway.principals import no_principal
 from gateway.resources import Resource, private_storage
@@ -97,18 +98,21 @@ def _allowed(request: HttpRequest) -> dict[str, str]:
     principal = authenticate(request)
     resource = Resource.of_key(alias, key)
     operation = partial(Download, method="HEAD" if method == "HEAD" else "GET")
+    # What is in a directory, the server has; to a bucket it sends what is signed here.
+    way = Way(delivery=DELIVERY, is_signed=not isinstance(private_storage(alias), PrivateFileSystemStorage))
+    read = epochs.kept(principal)
     with no_principal():
         # There is no answer but this one to be replaced by a 503: a refusal's record is written before it.
-        if isinstance(private_storage(alias), PrivateFileSystemStorage):
-            told = described(links.permit_to_serve(principal, resource, operation, delivery=DELIVERY).download)
-            target: dict[str, str] = {}
-        else:
-            link = links.issue_to_serve(principal, resource, operation, delivery=DELIVERY)
-            told = {
-                "Content-Type": link.content_type or UNKNOWN_TYPE,
-                "Content-Disposition": link.content_disposition or "",
-            }
-            target = {REQUEST_HEADER: request_target(link.url)}
+        answer = links.deliver(principal, resource, operation, lambda _: way, read=read)
+    target: dict[str, str] = {}
+    if isinstance(answer, Permit):
+        told = described(answer.download)
+    else:
+        told = {
+            "Content-Type": answer.content_type or UNKNOWN_TYPE,
+            "Content-Disposition": answer.content_disposition or "",
+        }
+        target = {REQUEST_HEADER: request_target(answer.url)}
     return target | {
         TYPE_HEADER: told["Content-Type"],
         DISPOSITION_HEADER: told.get("Content-Disposition", ""),

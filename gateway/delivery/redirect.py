@@ -5,33 +5,25 @@ Must not lead anywhere but to the link that the door issued.
 
 from __future__ import annotations
 
-from functools import partial
-
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from gateway import links
 from gateway.delivery.files import described
 from gateway.delivery.responses import BodilessResponse
-from gateway.principals import Principal
-from gateway.resources import Resource
-from providers.types import Download
+from gateway.links import IssuedURL, Permit
 
-__all__ = ["redirect"]
+__all__ = ["headers_of", "redirect_to"]
 
 
-def redirect(request: HttpRequest, principal: Principal, resource: Resource) -> HttpResponseBase:
-    """Answer GET with a redirect, HEAD with what is known of the object; for HEAD no link is made.
-
-    Raises:
-        AccessDenied: no; and all that :func:`gateway.links.issue` raises.
-    """
-    if request.method == "HEAD":
-        permit = links.permit_to_serve(principal, resource, partial(Download, method="HEAD"), delivery="redirect")
-        headers = described(permit.download) | {"X-Content-Type-Options": "nosniff"}
-        if permit.size_bytes is not None:
-            headers["Content-Length"] = str(permit.size_bytes)
-        return BodilessResponse(request, headers=headers)
-    link = links.issue(principal, resource)
+def redirect_to(link: IssuedURL) -> HttpResponseBase:
+    """Answer GET with a redirect to a link."""
     # 302: the next time, the answer may be another one.
     return HttpResponse(status=302, headers={"Location": link.url})
+
+
+def headers_of(request: HttpRequest, permit: Permit) -> HttpResponseBase:
+    """Answer HEAD with what is known of the object; for it no link is made."""
+    headers = described(permit.download) | {"X-Content-Type-Options": "nosniff"}
+    if permit.size_bytes is not None:
+        headers["Content-Length"] = str(permit.size_bytes)
+    return BodilessResponse(request, headers=headers)

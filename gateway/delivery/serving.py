@@ -12,18 +12,15 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from gateway import links
-from gateway.conf import conf
-from gateway.delivery import secure_link, x_accel
+from gateway import epochs, links
+from gateway.delivery import redirect, secure_link, x_accel
 from gateway.delivery.files import UNKNOWN_TYPE, content_security_policy, serve_file
-from gateway.delivery.redirect import redirect
 from gateway.delivery.responses import EVERYWHERE
 from gateway.delivery.stream import stream_link
 from gateway.errors import StorageUnavailable
-from gateway.links import IssuedURL, Permit
-from gateway.models import File
+from gateway.links import IssuedURL, Permit, Way
 from gateway.principals import Principal
-from gateway.resources import Resource, private_storage, rows_of
+from gateway.resources import Resource, private_storage
 from gateway.storages.filesystem import PrivateFileSystemStorage
 from providers.types import Download
 
@@ -42,35 +39,35 @@ def serve(request: HttpRequest, principal: Principal, resource: Resource) -> Htt
         AccessDenied: no.
         AuditUnavailable, DatabaseUnavailable, StorageUnavailable: as :func:`gateway.links.issue`.
     """
-    alias = _alias_of(resource)
+    operation = partial(Download, method="HEAD" if request.method == "HEAD" else "GET")
+    read = epochs.kept(principal)
+    answer = links.deliver(principal, resource, operation, lambda alias: _way_of(request, alias), read=read)
+    alias = answer.resource.storage_alias
+    storage = private_storage(alias)
+    if isinstance(answer, Permit):
+        if storage.delivery == "redirect":
+            return redirect.headers_of(request, answer)
+        if storage.delivery in secure_link.EXPRESSIONS:
+            return secure_link.redirect_to_link(request, storage, answer)
+        return _serve_file(request, storage, answer)
+    if storage.delivery == "redirect":
+        return redirect.redirect_to(answer)
+    if storage.delivery == "x_accel":
+        return x_accel.link_response(request, alias, answer.url, _headers(answer))
+    return stream_link(request, answer.url, _headers(answer))
+
+
+def _way_of(request: HttpRequest, alias: str) -> Way:
+    """Tell how the storage's option has it; a storage that there is not fails to sign."""
     storage = _storage_of(alias)
     delivery = getattr(storage, "delivery", "redirect")
     if delivery == "redirect":
-        return redirect(request, principal, resource)
-    operation = partial(Download, method="HEAD" if request.method == "HEAD" else "GET")
-    if isinstance(storage, PrivateFileSystemStorage):
-        if delivery in secure_link.EXPRESSIONS:
-            permit = links.permit(principal, resource, operation)
-            _check_place(permit, alias)
-            return secure_link.redirect_to_link(request, storage, permit)
-        permit = links.permit_to_serve(principal, resource, operation, delivery=delivery)
-        _check_place(permit, alias)
-        return _serve_file(request, storage, permit)
-    # What the store is asked with is a link like any other, decided and limited, but no client sees it.
-    link = links.issue_to_serve(principal, resource, operation, delivery=delivery)
-    _check_place(link, alias)
-    if delivery == "x_accel":
-        return x_accel.link_response(request, alias, link.url, _headers(link))
-    return stream_link(request, link.url, _headers(link))
-
-
-def _alias_of(resource: Resource) -> str:
-    """Return where a resource is; for a missing file of the service, where such files usually are."""
-    alias: str | None = resource.storage_alias
-    if not alias and resource.model is File:
-        # Only the row says in which storage a file of the service is.
-        alias = rows_of([resource]).values_list("storage_alias", flat=True).first()
-    return alias or conf().file_storage
+        # To HEAD the answer is what the link would say: none is made.
+        return Way(delivery=delivery) if request.method == "HEAD" else Way(is_signed=True)
+    if delivery in secure_link.EXPRESSIONS:
+        return Way()
+    # What a bucket is asked with is a link like any other, decided and limited, but no client sees it.
+    return Way(delivery=delivery, is_signed=not isinstance(storage, PrivateFileSystemStorage))
 
 
 def _storage_of(alias: str) -> Any:
@@ -81,11 +78,6 @@ def _storage_of(alias: str) -> Any:
         # A backend that cannot be built fails in its own way.
         logger.error("storage %s cannot be used: %s", ascii(alias), type(error).__name__)
         return None
-
-
-def _check_place(decided: Permit | IssuedURL, alias: str) -> None:
-    if decided.resource.storage_alias != alias:
-        raise StorageUnavailable("the row moved to another storage while it was asked for")
 
 
 def _serve_file(request: HttpRequest, storage: Any, permit: Permit) -> HttpResponseBase:

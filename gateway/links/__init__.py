@@ -5,7 +5,7 @@ Every link passes one post-condition before it leaves; whatever is missing or od
 
 from __future__ import annotations
 
-from gateway.links.answers import IssuedURL, LinkText, Permit, Refusal
+from gateway.links.answers import IssuedURL, LinkText, Permit, Refusal, Way
 from gateway.links.asks import PROBE_KEY, AskedFor
 from gateway.links.checking import check_link
 from gateway.links.choosing import may_be_named, policy_for
@@ -13,13 +13,12 @@ from gateway.links.coroutines import aauthorize, aissue, aissue_many, aissue_onc
 from gateway.links.door import (
     allowed,
     authorize,
+    deliver,
     issue,
     issue_cookies,
     issue_many,
     issue_session,
-    issue_to_serve,
     permit,
-    permit_to_serve,
     rehearse,
 )
 from gateway.links.remembering import issue_once, issued_before, prefetch
@@ -33,6 +32,7 @@ __all__ = [
     "LinkText",
     "Permit",
     "Refusal",
+    "Way",
     "aauthorize",
     "aissue",
     "aissue_many",
@@ -42,16 +42,15 @@ __all__ = [
     "aprobe",
     "authorize",
     "check_link",
+    "deliver",
     "issue",
     "issue_cookies",
     "issue_many",
     "issue_once",
     "issue_session",
-    "issue_to_serve",
     "issued_before",
     "may_be_named",
     "permit",
-    "permit_to_serve",
     "policy_for",
     "prefetch",
     "probe",

@@ -15,7 +15,7 @@ from gateway.errors import (
 from gateway.resources import Resource
 from providers.types import Download, SignedURL
 
-__all__ = ["IssuedURL", "LinkText", "Permit", "Refusal", "Rehearsal"]
+__all__ = ["IssuedURL", "LinkText", "Permit", "Refusal", "Rehearsal", "Way"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -55,6 +55,20 @@ class Permit:
     download: Download
     ttl: timedelta
     size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """How a download goes that was allowed.
+
+    Attributes:
+        delivery: how it is served here and now, which is counted under this name; empty where something leaves that
+            may be used later, which is recorded before it does.
+        is_signed: by a link: for the client where it leaves, else for this process or the server in front alone.
+    """
+
+    delivery: str = ""
+    is_signed: bool = False
 
 
 class LinkText(str):

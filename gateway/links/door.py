@@ -17,11 +17,11 @@ from gateway.errors import (
     StorageUnavailable,
     TTLTooLong,
 )
-from gateway.links.answers import IssuedURL, Permit, Refusal, Rehearsal
+from gateway.links.answers import IssuedURL, Permit, Refusal, Rehearsal, Way
 from gateway.links.asks import PROBE_KEY, SIGNABLE, Ask, AskedFor, check_asked, kind_of
 from gateway.links.deciding import decide, reading
 from gateway.links.lifetimes import aware, caps_of, check_ttl, ends_of
-from gateway.links.recording import record_asks, record_served
+from gateway.links.recording import count_served, record_asks
 from gateway.links.signing import open_session, prepare, sign_asks, sign_prefix, signing_at
 from gateway.links.tenants import other_tenant
 from gateway.models import Issuance
@@ -39,13 +39,12 @@ from providers.types import Download, Upload
 __all__ = [
     "allowed",
     "authorize",
+    "deliver",
     "issue",
     "issue_cookies",
     "issue_many",
     "issue_session",
-    "issue_to_serve",
     "permit",
-    "permit_to_serve",
     "rehearse",
 ]
 
@@ -70,81 +69,63 @@ def authorize(principal: Principal, resource: Resource, operation: AskedFor) -> 
     return Allow(ask.limits, ask.policy)
 
 
-def permit(principal: Principal, resource: Resource, operation: AskedFor = Download) -> Permit:
-    """Decide about a download for which something else than a presigned link leaves, and record it as allowed.
+def permit(principal: Principal, resource: Resource, operation: AskedFor = Download, *, delivery: str = "") -> Permit:
+    """Decide about a download that the gateway carries out itself; nothing is signed.
+
+    Args:
+        delivery: how it is served here and now, which is counted; empty where something else than a presigned link
+            leaves, which is recorded before it does.
 
     Raises:
         AccessDenied: no.
         StorageUnavailable: there is no such storage, or it is not one of ours.
-        AuditUnavailable, DatabaseUnavailable: the question could not be asked or recorded.
-    """
-    now = datetime.now(UTC)
-    ask, read = _decide_about_download(principal, resource, operation)
-    if ask.refusal is None:
-        prepare(principal, ask, None, now)
-    record_asks(principal, [ask], now, Issuance.Decision.ALLOWED, read)
-    return _permit(ask)
-
-
-def permit_to_serve(
-    principal: Principal, resource: Resource, operation: AskedFor = Download, *, delivery: str
-) -> Permit:
-    """Decide about a download that is served here and now, and count it as allowed; nothing is signed.
-
-    Args:
-        delivery: how, for the record: a storage's option, or who asks on behalf of the client.
-
-    Raises:
-        AccessDenied: no; it has its row, as everywhere.
-        StorageUnavailable: there is no such storage, or it is not one of ours.
         AuditUnavailable, DatabaseUnavailable: the question could not be asked, counted or recorded.
     """
-    now = datetime.now(UTC)
-    ask, _ = _decide_about_download(principal, resource, operation)
-    if ask.refusal is None:
-        prepare(principal, ask, None, now)
-    record_served(principal, ask, now, delivery)
-    return _permit(ask)
+    answer = deliver(principal, resource, operation, lambda _: Way(delivery=delivery, is_signed=False))
+    assert isinstance(answer, Permit)
+    return answer
 
 
-def issue_to_serve(
-    principal: Principal, resource: Resource, operation: AskedFor = Download, *, delivery: str
-) -> IssuedURL:
-    """Decide about a download that is served here and now, sign what the store is asked with, and count it.
-
-    The link is for this process or the server in front, and must reach no client: a link that does is
-    :func:`issue`'s, which has a row of its own.
+def deliver(
+    principal: Principal,
+    resource: Resource,
+    operation: AskedFor,
+    way_of: Callable[[str], Way],
+    *,
+    read: epochs.Now | None = None,
+) -> Permit | IssuedURL:
+    """Decide about a download, then have it go the way that its storage has.
 
     Args:
-        delivery: as :func:`permit_to_serve`.
+        way_of: told the alias of the storage that the row names, after a yes alone.
+        read: what was taken back, as the caller has read it just before; None reads it here.
 
     Raises:
-        AccessDenied, StorageUnavailable: as :func:`issue`.
+        AccessDenied: no; whatever the way would have been, it is recorded as everywhere.
+        StorageUnavailable: there is no such storage, it is not one of ours, or it cannot sign.
         AuditUnavailable, DatabaseUnavailable: the question could not be asked, counted or recorded.
     """
-    now = datetime.now(UTC)
-    ask, read = _decide_about_download(principal, resource, operation)
-    if ask.refusal is None:
-        sign_asks(principal, [ask], None, now, read)
-    record_served(principal, ask, now, delivery)
-    _keep_out_of_djangos_cache()
-    if ask.refusal is not None:
-        raise ask.refusal.error
-    assert ask.issued is not None
-    return ask.issued
-
-
-def _decide_about_download(principal: Principal, resource: Resource, operation: AskedFor) -> tuple[Ask, epochs.Now]:
     ask = Ask(resource, operation, kind_of(operation))
     if ask.kind is not Download:
         raise TypeError(f"{ask.kind.__name__} is not served; Download")
     check_asked([ask])
-    return ask, decide(principal, [ask])
-
-
-def _permit(ask: Ask) -> Permit:
+    now = datetime.now(UTC)
+    read = decide(principal, [ask], read)
+    way = Way() if ask.refusal is not None else way_of(ask.resource.storage_alias)
+    if ask.refusal is None and way.is_signed:
+        sign_asks(principal, [ask], None, now, read)
+    elif ask.refusal is None:
+        prepare(principal, ask, None, now)
+    if way.delivery and ask.refusal is None:
+        count_served(principal, ask, now, way.delivery)
+    else:
+        decision = Issuance.Decision.ISSUED if way.is_signed else Issuance.Decision.ALLOWED
+        record_asks(principal, [ask], now, decision, read)
     if ask.refusal is not None:
         raise ask.refusal.error
+    if ask.issued is not None:
+        _keep_out_of_djangos_cache()
+        return ask.issued
     ttl, size_bytes = timedelta(seconds=ask.seconds), facts_of(ask.resource).size_bytes
     return Permit(resource=ask.resource, download=ask.operation, ttl=ttl, size_bytes=size_bytes)
 

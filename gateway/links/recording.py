@@ -14,7 +14,7 @@ from gateway.links.tenants import tenant_name
 from gateway.models import Issuance
 from gateway.principals import Principal
 
-__all__ = ["record_asks", "record_served"]
+__all__ = ["count_served", "record_asks"]
 
 
 def record_asks(principal: Principal, asks: Sequence[Ask], now: datetime, decision: str, read: epochs.Now) -> None:
@@ -22,7 +22,10 @@ def record_asks(principal: Principal, asks: Sequence[Ask], now: datetime, decisi
     tenant = tenant_name(principal)
     for ask in asks:
         if ask.refusal is not None:
-            row = _refused(principal, ask, now, tenant)
+            row = audit.row_of(
+                Issuance.Decision.REFUSED, principal, ask.resource, ask.kind,
+                at=now, reason=ask.refusal.reason, tenant=tenant,
+            )  # fmt: skip
         else:
             issued = ask.issued
             row = audit.row_of(
@@ -37,25 +40,14 @@ def record_asks(principal: Principal, asks: Sequence[Ask], now: datetime, decisi
     audit.record(rows)
 
 
-def record_served(principal: Principal, ask: Ask, now: datetime, delivery: str) -> None:
-    """Count a yes that is served here and now; a no has its row, as everywhere.
+def count_served(principal: Principal, ask: Ask, now: datetime, delivery: str) -> None:
+    """Count a yes that is served here and now.
 
     Raises:
         AuditUnavailable: it can be neither counted nor written.
     """
-    tenant = tenant_name(principal)
-    if ask.refusal is not None:
-        audit.record([_refused(principal, ask, now, tenant)])
-        return
     served = audit.row_of(
         Issuance.Decision.ALLOWED, principal, ask.resource, ask.kind,
-        at=now, policy=ask.policy, tenant=tenant, limited_by=ask.limited_by, delivery=delivery,
+        at=now, policy=ask.policy, tenant=tenant_name(principal), limited_by=ask.limited_by, delivery=delivery,
     )  # fmt: skip
     counting.count(served)
-
-
-def _refused(principal: Principal, ask: Ask, now: datetime, tenant: str) -> Issuance:
-    assert ask.refusal is not None
-    return audit.row_of(
-        Issuance.Decision.REFUSED, principal, ask.resource, ask.kind, at=now, reason=ask.refusal.reason, tenant=tenant
-    )
