@@ -406,9 +406,15 @@ def test_a_server_that_is_stopped_has_written_every_answer(name: str, populated:
 # --- what is counted ---------------------------------------------------------------------------------------
 
 
-def test_in_tests_the_row_is_there_at_once(db: None) -> None:
+def test_in_the_transaction_of_a_test_the_row_is_there_at_once(db: None) -> None:
     counting.count(answer())
     assert [(row.count, row.delivery) for row in issuances()] == [(1, "stream")]
+
+
+def test_a_test_s_other_threads_write_nothing_that_its_end_would_not_undo(real_database: Any) -> None:
+    counting.count(answer())
+    assert issuances() == []
+    assert counting.flush() == 0
 
 
 def test_a_test_may_count_as_production_does(db: None) -> None:
