@@ -39,7 +39,8 @@ from gateway.errors import (
     TTLTooLong,
     UnsafeLink,
 )
-from gateway.links import IssuedURL, LinkText, Refusal
+from gateway.links import IssuedURL, LinkText, Permit, Refusal
+from gateway.links.answers import Rehearsal
 from gateway.models import ApiToken, File, Issuance
 from gateway.policies import Allow, Delete, Deny, Everyone, Limits, Owner, Share, Update
 from gateway.principals import ANONYMOUS, SYSTEM, Principal, acting_as
@@ -1821,16 +1822,22 @@ def issued(alice: Any) -> IssuedURL:
     return links.issue(user_of(alice), document_of(alice))
 
 
-def test_what_the_door_answered_cannot_be_changed(alice: Any, bob: Any, issued: IssuedURL) -> None:
-    own, foreign = document_of(alice), document_of(bob)
-    (refusal,) = links.issue_many(user_of(alice), [foreign])
-    permit = links.permit(user_of(alice), own)
-    rehearsal = links.rehearse(user_of(alice), foreign, Download, now=datetime.now(UTC))
+SOMETHING = Resource.of_key("private", "uploads/a")
+ANSWERED: list[Any] = [
+    IssuedURL(url="https://a.example/a", method="GET", expires_at=datetime.max.replace(tzinfo=UTC), id="lnk_1",
+              resource=SOMETHING),
+    Permit(resource=SOMETHING, download=Download("uploads/a"), ttl=SECOND, size_bytes=1),
+    Refusal(resource=SOMETHING, error=AccessDenied("no", SOMETHING), reason="no"),
+    Rehearsal(resource=SOMETHING, operation=None, is_known=True, refusal="no", policy="", limits={}, limited_by="",
+              seconds=1, signed_at=None),
+]  # fmt: skip
 
-    for answer in (issued, refusal, permit, rehearsal):
-        for field in fields(answer):
-            with pytest.raises(FrozenInstanceError):
-                setattr(answer, field.name, getattr(answer, field.name))
+
+@pytest.mark.parametrize("answer", ANSWERED, ids=lambda answer: type(answer).__name__)
+def test_what_the_door_answered_cannot_be_changed(answer: Any) -> None:
+    for field in fields(answer):
+        with pytest.raises(FrozenInstanceError):
+            setattr(answer, field.name, getattr(answer, field.name))
 
 
 SHOWING: dict[str, Callable[[Any], str]] = {

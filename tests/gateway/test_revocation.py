@@ -231,16 +231,29 @@ def test_code_that_acts_for_a_user_is_no_credential_of_the_user(alice: Any) -> N
     assert status_of(link_to(file, alice)) == 200
 
 
-def test_the_door_refuses_a_session_that_was_taken_back_within_its_request(alice: Any, client: Any) -> None:
+# what is taken back, and whose it is called
+VOID = {
+    "principal": (lambda alice: f"user:{alice.pk}", "what the user was given before "),
+    "tenant": (lambda alice: "acme", "what the tenant was given before "),
+    "everything": (lambda alice: "", "what everything was given before "),
+}
+
+
+@pytest.mark.parametrize("scope", VOID)
+def test_the_door_refuses_a_session_that_was_taken_back_within_its_request(
+    alice: Any, client: Any, settings: Any, scope: str
+) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"TENANT": "tests.gateway.test_revocation.TENANT"}
+    target, reason = VOID[scope]
     client.force_login(alice)
     file = file_at(alice)
     with request_of(alice, session=client.session) as lease:
         principal = principal_of_user(lease.request, alice)
         assert principal.credential == "session"
-        revoke("principal", f"user:{alice.pk}", by=principal)
+        revoke(scope, target(alice), by=principal)
         with pytest.raises(AccessDenied) as refused:
             links.issue(principal, Resource.of_file(file))
-    assert refused.value.reason.startswith("what the user was given before")
+    assert refused.value.reason.startswith(reason)
 
 
 # --- between the decision and the record ---------------------------------------------------------------------
@@ -430,15 +443,24 @@ def test_numbers_become_visible_in_their_order(postgres_database: Any) -> None:
     assert (first, done) == (2, [3])
 
 
-@pytest.mark.parametrize("reason", ["", "left the company"], ids=["no reason", "a reason"])
-def test_a_grant_that_ends_is_gone_and_so_are_the_links_to_what_it_was_for(alice: Any, reason: str) -> None:
+@pytest.mark.parametrize("reason", [{}, {"reason": "lost laptop"}], ids=["no reason", "a reason"])
+def test_everything_needs_no_target_and_the_record_no_reason(reason: dict[str, str]) -> None:
+    with acting_as(SYSTEM, reason="test") as system:
+        revoked = revoke("everything", by=system, **reason)
+    assert (revoked.scope, revoked.target, revoked.number) == ("everything", "", 1)
+    assert [row.reason for row in Issuance.objects.all()] == [reason.get("reason", "test")]  # else why somebody acts
+    assert Epoch.objects.get(scope=Epoch.Scope.EVERYTHING).reason == reason.get("reason", "")
+
+
+@pytest.mark.parametrize("reason", [{}, {"reason": "left the company"}], ids=["no reason", "a reason"])
+def test_a_grant_that_ends_is_gone_and_so_are_the_links_to_what_it_was_for(alice: Any, reason: dict[str, str]) -> None:
     file, other = file_at(alice), file_at(alice)
     grant = Grant.objects.create(storage_alias="private", key=file.key, operations=["Download"], user=alice)
     number = grant.pk
     urls = [link_to(file, alice), link_to(other, alice)]
     with acting_as(SYSTEM, reason="test") as system:
-        ended = end_grant(grant, by=system, reason=reason)
+        ended = end_grant(grant, by=system, **reason)
     assert not Grant.objects.filter(pk=number).exists()
     assert (ended.scope, ended.target, ended.ended) == (Epoch.Scope.OBJECT, f"private:{file.key}", 1)
-    assert Epoch.objects.get(scope=Epoch.Scope.OBJECT).reason == (reason or f"grant {number}")
+    assert Epoch.objects.get(scope=Epoch.Scope.OBJECT).reason == reason.get("reason", f"grant {number}")
     assert [status_of(url) for url in urls] == [403, 200]
