@@ -16,6 +16,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -34,7 +35,7 @@ _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEAST_SECONDS = 20  # how long a mutant may run, at least
 _TIMES = 6  # and how many times as long as its tests need without it
 _NEARNESS = 4  # as much quicker may another test be than one that runs anything of the mutant's file
-_SECONDS_AT_IMPORT = 30  # what the tests of a mutant that shows at import may need without it
+_SECONDS_AT_IMPORT = 60  # what the tests of a mutant that shows at import may need without it
 
 
 @dataclass
@@ -110,12 +111,14 @@ class Mutating:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items: Any = {item.nodeid: item for item in session.items}
-        with_database = [item for item in items.values() if "db" in item.fixturenames][:2]
-        # The first test makes the database and all that lasts a session, which every child then has.
-        self._fails(with_database[0], with_database[1])
+        with_database = next(item for item in items.values() if "db" in item.fixturenames)
+        # The first test makes the database and all that lasts a session, which every child then has; what lasts no
+        # longer than its module must be gone, or the first test of every child would fail.
+        self._fails(with_database, session)
         self._look(items)
         if self.outcome.problem:
             return True
+        self._look_beside(items)
         gc.collect()
         gc.freeze()
         functions = _functions({str(mutant.file) for mutant in self._waiting})
@@ -138,7 +141,7 @@ class Mutating:
         if report.failed:
             self._failures.append(report)
 
-    def _fails(self, item: pytest.Item, following: pytest.Item | None) -> bool:
+    def _fails(self, item: pytest.Item, following: pytest.Item | pytest.Session | None) -> bool:
         before = len(self._failures)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         return len(self._failures) > before
@@ -167,6 +170,27 @@ class Mutating:
                 for line_number, contexts in seen.contexts_by_lineno(file).items():
                     lines[line_number] = {context for context in contexts if context in items}
                 self._touching[file] = lines
+
+    def _look_beside(self, items: dict[str, pytest.Item]) -> None:
+        """Run all tests again, in as many children at once as mutants: one that fails there would kill for nothing."""
+        order = [items[test] for test in sorted(items, key=self._seconds.__getitem__)]
+        with tempfile.TemporaryDirectory() as directory:
+            failures = {}
+            for number in range(self._workers):
+                failed = Path(directory, str(number))
+                pid = os.fork()
+                if pid == 0:
+                    _say_nothing()
+                    _end_with(partial(self._name_failing, order, failed))
+                failures[pid] = failed
+            for pid, failed in failures.items():
+                os.waitpid(pid, 0)
+                for test in failed.read_text().splitlines():
+                    print(f"not used, since it fails without a mutant: {test}", file=sys.__stdout__, flush=True)
+                    self._seconds.pop(test, None)
+        for lines in self._touching.values():
+            for touching in lines.values():
+                touching.intersection_update(self._seconds)
 
     def _start(
         self, mutant: Mutant, items: dict[str, pytest.Item], functions: dict[tuple[str, str, int], list[FunctionType]]
@@ -239,6 +263,13 @@ class Mutating:
             if self._fails(item, following):
                 os.write(results, item.nodeid.encode())
                 return _KILLED
+        return _SURVIVED
+
+    def _name_failing(self, items: list[pytest.Item], failed: Path) -> int:
+        names = [
+            one.nodeid for one, following in zip(items, [*items[1:], None], strict=True) if self._fails(one, following)
+        ]
+        failed.write_text("\n".join(names))
         return _SURVIVED
 
     def _watch(self, items: list[pytest.Item], files: list[str], data: Path, times: Path) -> int:
