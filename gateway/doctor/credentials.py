@@ -29,16 +29,24 @@ def examine_credentials(visit: Visit) -> Iterator[Finding]:
         )
     else:
         yield ok(visit.alias, "credential.life", f"the credential covers a link of {seconds}")
-    if not visit.is_s3:
-        return
-    if "X-Amz-Security-Token=" in link.url:
-        yield ok(visit.alias, "credential.kind", "temporary credentials sign")
-    elif visit.is_amazon:
-        yield fail(
-            visit.alias,
-            "credential.kind",
-            "a key for good signs: it works until somebody ends it",
-            "Run the service as a role.",
-        )
+    if not visit.is_local:
+        yield _kind(visit)
+
+
+def _kind(visit: Visit) -> Finding:
+    # Of the bucket's own signer: a distribution knows nothing but keys for good.
+    url = visit.upload().url
+    if visit.is_s3:
+        is_for_good, what, remedy = "X-Amz-Security-Token=" not in url, "temporary credentials sign", "as a role"
+    elif visit.is_azure:
+        is_for_good, what, remedy = "skoid=" not in url, "a delegation key of an identity signs", "as an identity"
     else:
-        yield note(visit.alias, "credential.kind", "a key for good signs", "Change it now and then.")
+        # Whoever signs without asking Google has a key.
+        is_for_good = visit.uploads.capabilities.offline
+        what, remedy = "Google signs for the service account", "as its service account, which signs by IAM"
+    if not is_for_good:
+        return ok(visit.alias, "credential.kind", what)
+    if visit.is_at_vendor:
+        found = "a key for good signs: it works until somebody ends it"
+        return fail(visit.alias, "credential.kind", found, f"Run the service {remedy}.")
+    return note(visit.alias, "credential.kind", "a key for good signs", "Change it now and then.")

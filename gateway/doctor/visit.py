@@ -140,7 +140,16 @@ class Visit:
     @property
     def is_amazon(self) -> bool:
         """Whether the bucket is at Amazon itself, and not to a compatible store."""
-        return ".amazonaws." in (urlsplit(self.uploads.base_url).hostname or "")
+        return ".amazonaws." in self._host
+
+    @property
+    def is_at_vendor(self) -> bool:
+        """Whether the bucket is at Amazon, Google or Microsoft, and not at an emulator or a compatible store."""
+        return self.is_amazon or self._host.endswith(".googleapis.com") or ".blob.core." in self._host
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.uploads.base_url).hostname or ""
 
 
 def is_same_bucket(storage: Any, other: Any) -> bool:

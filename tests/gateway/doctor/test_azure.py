@@ -27,7 +27,7 @@ GOOD |= {
     "transport",
     "upload",
 }
-GOOD |= {"upload.overwrite"}
+GOOD |= {"credential.kind", "upload.overwrite"}
 
 
 def beyond_the_role(method: str, target: str) -> bool:
