@@ -28,11 +28,13 @@ LEAST_SECRET_CHARACTERS = 50
 
 
 def examine_site() -> Iterator[Finding]:
-    yield from _databases()
-    yield from _cache()
-    yield from _keys()
-    yield from _proxy()
-    yield from _static()
+    for part in (_databases, _cache, _keys, _proxy, _static):
+        try:
+            yield from part()
+        except Exception as error:
+            # Settings that cannot be read; the stores are examined all the same.
+            found = f"could not look at the {part.__name__.removeprefix('_')} ({type(error).__name__})"
+            yield fail(SUBJECT, "doctor", found, "Mend the settings; manage.py check says more.")
 
 
 def _databases() -> Iterator[Finding]:

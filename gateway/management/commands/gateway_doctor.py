@@ -6,12 +6,12 @@ Must not decide what is wrong: that is the doctor's.
 from __future__ import annotations
 
 import json
+import re
 from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.core.files.storage import storages
 from django.core.management.base import CommandError, CommandParser
@@ -23,6 +23,8 @@ from gateway.doctor.visit import is_same_bucket
 from gateway.management.base import GatewayCommand
 from gateway.resources import PrivateStorage
 
+# https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:(?P<port>[0-9]{1,5}))?")
 _MARKS = {"ok": "ok    ", "fail": "FAIL  ", "note": "note  ", "unseen": "unseen"}
 
 
@@ -132,7 +134,7 @@ def _storage(alias: str) -> Any:
 
 
 def _origin(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or parts.fragment:
-        raise ArgumentTypeError(f"{text!a} is no origin; https://host[:port]")
+    found = _ORIGIN.fullmatch(text)
+    if found is None or not 1 <= int(found["port"] or 1) <= 65535:
+        raise ArgumentTypeError(f"{text!a} is no origin; https://host[:port] in lower case, as browsers send it")
     return text

@@ -117,6 +117,12 @@ def test_a_storage_that_cannot_be_built_is_a_finding_and_the_others_are_examined
         pytest.param(["--sweeper", "nothing"], "'nothing' is no alias", id="unknown-sweeper"),
         pytest.param(["--origin", "files.example.com"], "no origin", id="origin-without-a-scheme"),
         pytest.param(["--origin", "https://files.example.com/a"], "no origin", id="origin-with-a-path"),
+        pytest.param(["--origin", "https://a:65536"], "no origin", id="origin-of-no-port"),
+        pytest.param(["--origin", "https://a b"], "no origin", id="origin-with-a-space"),
+        pytest.param(["--origin", "https://a\r\nX: y"], "no origin", id="origin-with-a-line"),
+        pytest.param(["--origin", "https://\udcff"], "no origin", id="origin-that-is-no-text"),
+        pytest.param(["--origin", "https://[::1"], "no origin", id="origin-with-half-an-address"),
+        pytest.param(["--origin", "https://Files.example.com"], "no origin", id="origin-no-browser-sends"),
     ],
 )
 def test_a_wrong_argument_is_refused(arguments: list[str], says: str, service: Any) -> None:
@@ -147,3 +153,20 @@ def test_settings_that_cannot_be_read_are_a_line(service: Any) -> None:
     service.GATEWAY = service.GATEWAY | {"MAX_TTL": -1}
     with pytest.raises(CommandError, match="MAX_TTL"):
         call_command("gateway_doctor", stdout=io.StringIO())
+
+
+def test_a_part_of_the_settings_that_cannot_be_read_does_not_end_the_examination(
+    service: Any, private_root: Path
+) -> None:
+    private_root.mkdir(mode=0o700)
+    service.STORAGES = service.STORAGES | {"staticfiles": {"BACKEND": "no.such.Storage"}}
+    report = doctor("private")
+    (fault,) = [each for each in report.findings if each["verdict"] == "fail"]
+    assert (fault["check"], fault["found"]) == ("doctor", "could not look at the static (InvalidStorageError)")
+    assert report.one("link")["verdict"] == "ok"
+
+
+@pytest.mark.parametrize("origin", ["https://a", "http://localhost:8000", "https://[::1]:8443", "https://a-b.c_d.e:1"])
+def test_an_origin_is_taken(origin: str, service: Any, private_root: Path) -> None:
+    private_root.mkdir(mode=0o700)
+    assert doctor("private", "--origin", origin).status == 0
