@@ -16,6 +16,7 @@ import pytest
 from django.core.files.storage import storages
 from django.db import OperationalError, connection
 from django.utils import timezone
+from google.oauth2.credentials import Credentials
 
 from gateway import audit, uploads
 from gateway.errors import (
@@ -257,6 +258,16 @@ class TestPermission:
         session = UploadSession.objects.get()
         assert session.expires_at == begun.link.expires_at
         assert session.links_end_at > timezone.now() + timedelta(days=6), "the session itself lives for a week"
+
+    def test_a_store_that_opens_none_leaves_no_upload(self, store: GCSStore, alice: Any, settings: Any) -> None:
+        token = Credentials(store.server.new_token("get"))  # type: ignore[no-untyped-call]
+        options = store.options | {"resumable_uploads": True, "service_account_key": None, "credentials": token}
+        options |= {"hmac_access_id": store.server.access_id, "hmac_secret": store.server.secret}
+        settings.STORAGES = settings.STORAGES | {"gcs": {"BACKEND": store.backend, "OPTIONS": options}}
+        with pytest.raises(StorageUnavailable):
+            again(alice, "k")
+        assert not UploadSession.objects.exists()
+        assert [row.decision for row in Issuance.objects.all()] == ["refused"]
 
     @pytest.mark.parametrize("alias", ["gcs", "private"])
     def test_it_is_for_storages_that_switch_it_on(self, store: GCSStore, alice: Any, settings: Any, alias: str) -> None:
