@@ -252,7 +252,7 @@ def _only_download(operation: Operation) -> Download:
 
 def _policy(resource: str, epoch: int, *, starts_at: datetime | None = None, source_ip: str | None = None) -> str:
     """Build the one statement, in the order and without the white space that a canned policy has to have."""
-    # Written out, since json.dumps() of the whole takes longer than all else but RSA; numbers and networks need none.
+    # Written by hand: json.dumps() of it all takes longer than anything but RSA. The resource alone is free text.
     condition = f'"DateLessThan":{{"AWS:EpochTime":{epoch}}}'
     if source_ip is not None:
         condition += f',"IpAddress":{{"AWS:SourceIp":"{_network(source_ip)}"}}'
