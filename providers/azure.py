@@ -44,7 +44,6 @@ __all__ = ["SAS_VERSION", "AzureCredentials", "AzureProvider", "SASKey", "Shared
 SAS_VERSION = "2025-05-05"
 _MAX_TTL = timedelta(days=7)
 _MAX_BACKDATE = timedelta(days=1)
-_is_quoted = re.compile(r"[A-Za-z0-9\-._~%/]*").fullmatch
 _NEWLINES = 11  # in a string to sign, beside those that a key's fields bring
 # https://learn.microsoft.com/azure/storage/common/storage-account-overview#storage-account-name
 ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
@@ -212,7 +211,8 @@ class AzureProvider:
             UnsupportedOperation: a form, or a checksum other than MD5.
             CredentialError: there is no user delegation key, or it has less than 61 seconds left.
         """
-        return self._sign(operation, *self._moment(ttl, now))
+        fixed, signed, query, expires_at = self._moment(ttl, now)
+        return self._sign(operation, fixed, signed, query, expires_at)
 
     def sign_many(self, operations: Sequence[Operation], *, ttl: timedelta, now: datetime) -> list[SignedURL]:
         """Presign operations for one instant, in order; as :meth:`sign`, cheaper for each."""
@@ -249,12 +249,12 @@ class AzureProvider:
                 if (value := operation.cache_control) is not None:
                     cache_control = value
                     answer = f"&rscc={_quote(value)}"
-                if (value := operation.content_disposition) is not None:
-                    disposition = value
-                    answer += f"&rscd={_quote(value)}"
+                if (named := operation.encoded_disposition) is not None:
+                    disposition, encoded = named
+                    answer += f"&rscd={encoded}"
                 if (value := operation.content_type) is not None:
                     content_type = value
-                    answer += f"&rsct={_quote_type(value)}"
+                    answer += f"&rsct={_quote(value)}"
             case Upload():
                 # Only "c" refuses a blob that exists; the header tells honest clients before they send.
                 permission = "w" if operation.overwrite else "c"
@@ -336,12 +336,7 @@ def _md5_header(name: str, checksum: Checksum | None) -> dict[str, str]:
     return {name: base64.b64encode(checksum.digest).decode()}
 
 
+@functools.lru_cache(maxsize=256)  # a service answers with a handful of types, and of ways to keep them
 def _quote(value: str) -> str:
-    # As azure-storage-blob writes a SAS: slashes stay. What a disposition is made of goes before all else.
-    encoded = value.replace("%", "%25").replace(" ", "%20").replace('"', "%22").replace(";", "%3B").replace("=", "%3D")
-    return encoded if _is_quoted(encoded) else quote(value, safe="/-._~")
-
-
-@functools.lru_cache(maxsize=256)  # a service answers with a handful of types
-def _quote_type(content_type: str) -> str:
-    return _quote(content_type)
+    # As azure-storage-blob writes a SAS: slashes stay.
+    return quote(value, safe="/-._~")

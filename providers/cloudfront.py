@@ -223,8 +223,8 @@ class CloudFrontProvider:
         parameters = ""
         if download.cache_control is not None:
             parameters = f"&response-cache-control={encode_value(download.cache_control)}"
-        if (disposition := download.content_disposition) is not None:
-            parameters += f"&response-content-disposition={encode_value(disposition)}"
+        if (disposition := download.encoded_disposition) is not None:
+            parameters += f"&response-content-disposition={disposition[1]}"
         if download.content_type is not None:
             parameters += f"&response-content-type={encode_value(download.content_type)}"
         if download.version is not None:

@@ -402,8 +402,8 @@ def _download_parameters(download: Download) -> str:
     parameters = ""
     if download.version is not None:
         parameters = f"&generation={sigv4.encode_value(download.version)}"
-    if (disposition := download.content_disposition) is not None:
-        parameters += f"&response-content-disposition={sigv4.encode_value(disposition)}"
+    if (disposition := download.encoded_disposition) is not None:
+        parameters += f"&response-content-disposition={disposition[1]}"
     if download.content_type is not None:
         parameters += f"&response-content-type={sigv4.encode_value(download.content_type)}"
     if download.link_id is not None:

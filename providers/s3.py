@@ -304,8 +304,8 @@ def _download_parameters(download: Download) -> str:
     parameters = ""
     if download.cache_control is not None:
         parameters = f"&response-cache-control={sigv4.encode_value(download.cache_control)}"
-    if (disposition := download.content_disposition) is not None:
-        parameters += f"&response-content-disposition={sigv4.encode_value(disposition)}"
+    if (disposition := download.encoded_disposition) is not None:
+        parameters += f"&response-content-disposition={disposition[1]}"
     if download.content_type is not None:
         parameters += f"&response-content-type={sigv4.encode_value(download.content_type)}"
     if download.version is not None:

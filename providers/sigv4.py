@@ -48,7 +48,7 @@ def encode_path(key: str) -> str:
 
 def encode_value(value: str) -> str:
     """Percent-encode a query name or value: everything but unreserved characters."""
-    # What scopes and Content-Disposition are made of, in a quarter of the time that quote() takes.
+    # What scopes, types and dispositions are made of, in a quarter of the time that quote() takes.
     encoded = (
         value.replace("%", "%25")
         .replace("/", "%2F")

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import urlsplit
 
-from providers.disposition import Disposition, content_disposition
+from providers.disposition import Disposition, content_disposition, encoded_disposition
 from providers.errors import InvalidOperation, InvalidTTL
 from providers.keys import check_key
 
@@ -123,6 +123,13 @@ class Download:
         if self.filename is None and self.disposition is None:
             return None
         return content_disposition(self.disposition or "attachment", self.filename)
+
+    @property
+    def encoded_disposition(self) -> tuple[str, str] | None:
+        """The same value, and what stands for it in a query."""
+        if self.filename is None and self.disposition is None:
+            return None
+        return encoded_disposition(self.disposition or "attachment", self.filename)
 
 
 @dataclass(frozen=True, slots=True)

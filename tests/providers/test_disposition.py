@@ -8,14 +8,14 @@ import unicodedata
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providers import InvalidOperation, clean_filename, content_disposition, disposition
-from providers.disposition import MAX_FILENAME_CHARACTERS
+from providers.disposition import MAX_FILENAME_CHARACTERS, encoded_disposition
 
 # id -> file name as uploaded, name as saved, header with "attachment; filename=" left out
 NAMES: dict[str, tuple[str, str, str]] = {
@@ -242,6 +242,25 @@ def test_the_fast_path_gives_what_cleaning_gives(filename: str) -> None:
     if len(filename) <= disposition._PLAIN_CHARACTERS and disposition._PLAIN.fullmatch(filename):
         assert clean_filename(filename) == filename
         assert content_disposition("inline", filename) == f'inline; filename="{filename}"'
+
+
+@given(
+    st.sampled_from(["inline", "attachment"]),
+    st.one_of(st.none(), hostile, st.from_regex(disposition._PLAIN, fullmatch=True)),
+)
+@settings(max_examples=400, deadline=None)
+@example("attachment", "report 12.pdf")
+@example("inline", "a+b.pdf")
+@example("inline", "100%.pdf")
+@example("inline", "\u00fc/..txt")
+def test_the_encoded_value_is_that_of_the_value(kind: Any, filename: str | None) -> None:
+    value = content_disposition(kind, filename)
+    assert encoded_disposition(kind, filename) == (value, quote(value, safe="-._~"))
+
+
+def test_an_unknown_disposition_is_not_encoded_either() -> None:
+    with pytest.raises(InvalidOperation, match="disposition is 'form-data'; inline or attachment"):
+        encoded_disposition("form-data", "a.txt")  # type: ignore[arg-type]
 
 
 def test_the_fast_path_does_not_let_a_long_name_through() -> None:
