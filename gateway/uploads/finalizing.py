@@ -34,7 +34,7 @@ from gateway.uploads.permission import check, operation_of, own, place_of_sessio
 from gateway.uploads.places import Place
 from gateway.uploads.planning import asking, form_store_of, part_count, part_size, part_store_of, store_of
 from gateway.uploads.scanning import scan
-from gateway.uploads.sessions import note_object, note_staged, stop_parts, transition
+from gateway.uploads.sessions import end_session, note_object, note_staged, stop_parts, transition
 from gateway.uploads.verification import Verified, verify
 from providers.types import Upload
 
@@ -224,6 +224,7 @@ def _keep(principal: Principal, session: UploadSession, place: Place, verified: 
 
 
 def _reject(principal: Principal, session: UploadSession, verdict: UploadRejected) -> None:
+    end_session(session)
     with transaction.atomic(using=router.db_for_write(UploadSession)):
         moved = transition(
             session, [UploadState.VERIFYING], UploadState.REJECTED, reason=verdict.code, finished_at=timezone.now()

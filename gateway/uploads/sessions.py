@@ -57,6 +57,7 @@ __all__ = [
     "Received",
     "abort",
     "begin",
+    "end_session",
     "let_go",
     "look",
     "note_object",
@@ -211,17 +212,26 @@ def let_go(session: UploadSession, state: UploadState) -> bool:
     Returns:
         False where it was not open any more.
     """
-    is_resumable = session.strategy == UploadSession.Strategy.RESUMABLE and session.state in UploadState.open()
-    if is_resumable and stop_parts(session):
-        # Ended first: what nothing writes any more need not wait for a week, which is what a session lives.
-        session.links_end_at = min(session.links_end_at, timezone.now())
+    if session.state in UploadState.open():
+        end_session(session)
     with transaction.atomic(using=router.db_for_write(UploadSession)):
         moved = transition(session, UploadState.open(), state, finished_at=timezone.now())
         if moved:
             note_object(session)
     if moved:
+        # Somebody may have begun again in between.
+        session.refresh_from_db(using=router.db_for_write(UploadSession), fields=["store_upload_id", "links_end_at"])
         stop_parts(session)
     return moved
+
+
+def end_session(session: UploadSession) -> None:
+    """End the store's session of a resumable upload, before its object is noted.
+
+    What nothing writes any more need not wait for a week, which is what a session lives.
+    """
+    if session.strategy == UploadSession.Strategy.RESUMABLE and stop_parts(session):
+        session.links_end_at = min(session.links_end_at, timezone.now())
 
 
 def note_object(session: UploadSession) -> None:
@@ -253,7 +263,8 @@ def stop_parts(session: UploadSession) -> bool:
                 part_store_of(session.storage_alias).abort_parts(session.key, session.store_upload_id)
     except StorageUnavailable:
         return False  # the sweeper tries again
-    sessions().filter(pk=session.pk).update(store_upload_id="")
+    # Of what was begun meanwhile it says nothing.
+    sessions().filter(pk=session.pk, store_upload_id=session.store_upload_id).update(store_upload_id="")
     return True
 
 

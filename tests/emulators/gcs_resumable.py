@@ -105,7 +105,7 @@ class Sessions:
     ) -> Reply:
         if session.made is not None:
             # What is there already is not looked at again, and nothing can be added.
-            return session.made if method == "PUT" else _problem(404, "the session has ended")
+            return session.made if method == "PUT" else _problem(400, "there is nothing to cancel")
         if session.is_cancelled:
             return _problem(CLIENT_CLOSED_REQUEST, "the session was cancelled")
         if self._now() - session.began_at >= LIFETIME:

@@ -181,7 +181,10 @@ class TestBounds:
             with pytest.raises(verdict):
                 finalize(alice, begun)
         assert not File.objects.exists()
-        assert ObjectDeletion.objects.get().key == begun.session.key
+        noted = ObjectDeletion.objects.get()
+        assert noted.key == begun.session.key
+        assert noted.not_before < timezone.now() + timedelta(days=2), "its session is over"
+        assert UploadSession.objects.get().store_upload_id == ""
 
     def test_more_than_was_declared_the_store_refuses(self, store: GCSStore, alice: Any) -> None:
         begun, content = resume(alice), CONTENT + b"x"
@@ -299,6 +302,21 @@ class TestEnding:
         assert ObjectDeletion.objects.get().not_before < timezone.now() + timedelta(days=2)
         with pytest.raises(UploadOver):
             finalize(alice, begun)
+
+    def test_a_session_that_was_begun_meanwhile_ends_too(self, store: GCSStore, alice: Any) -> None:
+        begun, meanwhile = resume(alice), []
+
+        def begin_again(execute: Any, sql: str, parameters: Any, *rest: Any) -> Any:
+            if sql.startswith("UPDATE") and "aborted" in (parameters or ()) and not meanwhile:
+                meanwhile.append(resumable._open(UploadSession.objects.get(), PAGE))
+            return execute(sql, parameters, *rest)
+
+        with connection.execute_wrapper(begin_again):
+            uploads.abort(principal_of(alice), begun.session.pk)
+        assert UploadSession.objects.get().store_upload_id == ""
+        for url in (begun.link.url, *meanwhile):
+            assert send(url, method="PUT", body=CONTENT).status == 499
+        assert len(meanwhile) == 1
 
     def test_a_store_that_did_not_hear_is_told_by_the_sweeper(self, store: GCSStore, alice: Any, settings: Any) -> None:
         begun, working = resume(alice), settings.STORAGES
