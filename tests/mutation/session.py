@@ -34,6 +34,7 @@ _SURVIVED, _KILLED, _NO_MUTANT = 0, 1, 3
 _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEAST_SECONDS = 20  # how long a mutant may run, at least
 _TIMES = 6  # and how many times as long as its tests need without it
+_SECONDS_AT_FIRST = 15  # of tests before the next mutant has its turn; what lives then meets the others later
 _NEARNESS = 4  # as much quicker may another test be than one that runs anything of the mutant's file
 _SECONDS_AT_IMPORT = 60  # what the tests of a mutant that shows at import may need without it
 
@@ -102,7 +103,10 @@ class Mutating:
         self._workers = workers
         self._touching: dict[str, dict[int, set[str]]] = {}
         self._seconds: dict[str, float] = {}
-        self._killers: Counter[str] = Counter()
+        # Of mutants that live so far: which tests they are still to meet.
+        self._later: dict[Mutant, list[str]] = {}
+        # Which tests killed mutants, by module and by function: what one sees its neighbour will.
+        self._killers: dict[str, Counter[str]] = defaultdict(Counter)
         self._failures: list[pytest.TestReport] = []
         self._directory = tempfile.TemporaryDirectory()
 
@@ -115,6 +119,9 @@ class Mutating:
         # The first test makes the database and all that lasts a session, which every child then has; what lasts no
         # longer than its module must be gone, or the first test of every child would fail.
         self._fails(with_database, session)
+        if list(session._setupstate.stack) != [session]:
+            self.outcome.problem = f"more than the session is left of {with_database.nodeid}"
+            return True
         self._look(items)
         if self.outcome.problem:
             return True
@@ -134,7 +141,8 @@ class Mutating:
             done = total - len(self._waiting) - len(running)
             if done and done % 50 == 0 and len(running) < self._workers:
                 print(f"{done} of {total}, {self.outcome.score:.1%}", file=sys.__stdout__, flush=True)
-        self.outcome.left_out = self._waiting
+        self.outcome.left_out = [mutant for mutant in self._waiting if mutant not in self._later]
+        self.outcome.survived += self._later
         return True
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -185,9 +193,9 @@ class Mutating:
                 failures[pid] = failed
             for pid, failed in failures.items():
                 os.waitpid(pid, 0)
-                for test in failed.read_text().splitlines():
-                    print(f"not used, since it fails without a mutant: {test}", file=sys.__stdout__, flush=True)
-                    self._seconds.pop(test, None)
+                for line in failed.read_text().splitlines():
+                    print(f"not used, since it fails without a mutant: {line}", file=sys.__stdout__, flush=True)
+                    self._seconds.pop(line.partition("\t")[0], None)
         for lines in self._touching.values():
             for touching in lines.values():
                 touching.intersection_update(self._seconds)
@@ -195,9 +203,7 @@ class Mutating:
     def _start(
         self, mutant: Mutant, items: dict[str, pytest.Item], functions: dict[tuple[str, str, int], list[FunctionType]]
     ) -> tuple[int, _Running]:
-        lines = self._touching[str(mutant.file)]
-        touching = {test for line in range(mutant.line, mutant.last_line + 1) for test in lines.get(line, ())}
-        tests = sorted(touching, key=lambda test: (-self._killers[test], self._seconds[test]))
+        tests = self._later.pop(mutant, None) or self._first_of(mutant)
         reading, writing = os.pipe()
         needed = sum(self._seconds[test] for test in tests) if mutant.in_function else _SECONDS_AT_IMPORT
         pid = os.fork()
@@ -211,6 +217,21 @@ class Mutating:
             _end_with(lambda: self._try(mutant, [items[test] for test in tests], functions, writing))
         os.close(writing)
         return pid, _Running(mutant, time.monotonic() + _LEAST_SECONDS + _TIMES * needed, reading)
+
+    def _first_of(self, mutant: Mutant) -> list[str]:
+        """Return the tests that a mutant meets at first, of those that run its lines, and note the others for later."""
+        lines = self._touching[str(mutant.file)]
+        touching = {test for line in range(mutant.line, mutant.last_line + 1) for test in lines.get(line, ())}
+        near, nearest = self._killers[mutant.module], self._killers[f"{mutant.module} {mutant.where}"]
+        first: list[str] = []
+        later: list[str] = []
+        seconds = 0.0
+        for test in sorted(touching, key=lambda test: (-nearest[test], self._seconds[test] / (1 + near[test]))):
+            seconds += self._seconds[test]
+            (later if first and seconds > _SECONDS_AT_FIRST else first).append(test)
+        if later and mutant.in_function:
+            self._later[mutant] = later
+        return first
 
     def _order_of(self, mutant: Mutant) -> Path:
         """Write down as many tests as there is time for, the quickest first: most see such a fault, or none does."""
@@ -239,7 +260,12 @@ class Mutating:
             with os.fdopen(one.results, encoding="utf-8") as results:
                 killer = "" if late else results.read()
             if late:
+                self._later.pop(one.mutant, None)
                 self.outcome.timed_out.append(one.mutant)
+            elif os.waitstatus_to_exitcode(status) == _SURVIVED and one.mutant in self._later:
+                # Before those that show at import, which are taken last.
+                self._waiting.insert(sum(not mutant.in_function for mutant in self._waiting), one.mutant)
+                continue
             elif os.waitstatus_to_exitcode(status) == _SURVIVED:
                 self.outcome.survived.append(one.mutant)
                 print(f"survived: {one.mutant.line} {one.mutant.name}", file=sys.__stdout__, flush=True)
@@ -247,7 +273,9 @@ class Mutating:
                 self.outcome.problem = f"{one.mutant.name} could not be put in"
             else:
                 self.outcome.killed.append(one.mutant)
-                self._killers[killer] += 1
+                self._later.pop(one.mutant, None)
+                self._killers[one.mutant.module][killer] += 1
+                self._killers[f"{one.mutant.module} {one.mutant.where}"][killer] += 1
 
     def _try(
         self,
@@ -266,10 +294,12 @@ class Mutating:
         return _SURVIVED
 
     def _name_failing(self, items: list[pytest.Item], failed: Path) -> int:
-        names = [
-            one.nodeid for one, following in zip(items, [*items[1:], None], strict=True) if self._fails(one, following)
-        ]
-        failed.write_text("\n".join(names))
+        lines = []
+        for one, following in zip(items, [*items[1:], None], strict=True):
+            if self._fails(one, following):
+                said = self._failures[-1].longreprtext.splitlines() or [""]
+                lines.append(f"{one.nodeid}\t{said[-1]}")
+        failed.write_text("\n".join(lines))
         return _SURVIVED
 
     def _watch(self, items: list[pytest.Item], files: list[str], data: Path, times: Path) -> int:
