@@ -1070,6 +1070,17 @@ def test_the_key_in_the_store_is_the_storages_and_the_row_keeps_its_own(alice: A
     assert issued.resource.key == issuances()[0].key == resource.key
 
 
+@pytest.mark.parametrize("location", ["", "tenant/1/"], ids=["at the top", "below a location"])
+def test_an_upload_goes_where_the_storage_has_the_key(alice: Any, arranged: Any, settings: Any, location: str) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": Everyone(operations=[Upload])}}
+    resource = arranged(location=location)
+
+    issued = links.issue(user_of(alice), resource, partial(Upload, content_type="image/png", size_bytes=1))
+
+    assert urlsplit(issued.url).path == f"/{location}{resource.key}"
+    assert issued.resource.key == resource.key
+
+
 UPLOADS = {
     "upload": (Upload("k", content_type="image/png", size_bytes=1), "PUT"),
     "form": (UploadForm("k", content_type="image/png", min_bytes=0, max_bytes=1), "POST"),
@@ -1499,6 +1510,42 @@ def test_an_answer_is_known_again_to_whoever_had_it(alice: Any, bob: Any) -> Non
             with pytest.raises(AccessDenied):
                 links.issued_before(resource)
     assert links.issued_before(resource) is None
+
+
+def test_where_nothing_is_known_nobody_is_looked_up(alice: Any) -> None:
+    asked: list[Any] = []
+
+    def load() -> Any:
+        asked.append(1)
+        return alice
+
+    with request_of(SimpleLazyObject(load)):
+        assert links.issued_before(document_of(alice)) is None
+    assert asked == []
+
+
+def test_a_response_with_a_link_is_kept_out_of_djangos_cache(alice: Any) -> None:
+    with request_of(alice) as lease:
+        links.authorize(user_of(alice), document_of(alice), Download)
+        assert not hasattr(lease.request, "_cache_update_cache")
+        links.issue(user_of(alice), document_of(alice))
+        assert lease.request._cache_update_cache is False  # type: ignore[attr-defined]
+
+
+def test_what_is_not_signed_is_explained_without_the_limits_of_links(alice: Any) -> None:
+    own, now = document_of(alice), datetime.now(UTC)
+
+    assert links.rehearse(user_of(alice), own, Download, now=now).limits["max_ttl"] == 900
+    rehearsal = links.rehearse(user_of(alice), own, Delete, now=now)
+
+    assert (rehearsal.refusal, rehearsal.limits, rehearsal.seconds, rehearsal.limited_by) == ("", {}, 0, "")
+
+
+def test_without_tenants_nothing_is_said_of_them(alice: Any, caplog: pytest.LogCaptureFixture) -> None:
+    links.issue(user_of(alice), document_of(alice))
+
+    assert [row.tenant for row in issuances()] == [""]
+    assert "tenant" not in caplog.text
 
 
 def test_an_answer_that_is_known_asks_no_database(alice: Any, client: Any) -> None:

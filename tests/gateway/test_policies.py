@@ -729,6 +729,21 @@ def test_a_wrong_query_of_a_policy_is_its_failure_and_not_an_outage(alice: Any) 
     assert isinstance(decide(Leaf("wrong", wrong), user_of(alice), new_document(alice)), Failure)
 
 
+@pytest.mark.parametrize(
+    ("policy", "letters"),
+    [(Everyone(), "AAAA"), (StaffOnly(), "DDDD"), (Owner("owner"), "ADAD"), (DEFAULT_POLICY, "DDDD"),
+     (~Owner("owner"), "DADA")],
+    ids=str,
+)  # fmt: skip
+def test_rows_of_several_models_are_answered_each_in_its_place(alice: Any, bob: Any, policy: Any, letters: str) -> None:
+    rows = [new_document(alice), new_file(bob), new_file(alice), new_document(bob)]
+    resources = [resource_of(row) for row in rows]
+
+    decided = evaluate_many(policy, user_of(alice), resources, [Download(str(one.key)) for one in resources])
+
+    assert "".join(map(letter_of, decided)) == letters
+
+
 # Limits.
 
 BAD_LIMITS: dict[str, dict[str, Any]] = {

@@ -383,6 +383,30 @@ def test_it_is_recorded_who_took_what_back_and_why(alice: Any) -> None:
     )  # fmt: skip
 
 
+# what is taken back, and what the record names
+NAMED = {
+    "an object": ("object", "private:a/b", ("private", "a/b", "object:private:a/b")),
+    "a storage": ("storage", "private", ("private", "", "storage:private")),
+    "everything": ("everything", "", ("", "", "everything")),
+    "a principal": ("principal", "user:1", ("", "", "principal:user:1")),
+}
+
+
+@pytest.mark.parametrize(("scope", "target", "named"), NAMED.values(), ids=NAMED)
+def test_the_record_names_what_was_taken_back(scope: str, target: str, named: tuple[str, str, str]) -> None:
+    take_back(scope, target)
+    (row,) = Issuance.objects.all()
+    assert (row.storage_alias, row.key, row.resource) == named
+
+
+def test_a_name_that_no_column_holds_is_cut(alice: Any) -> None:
+    alice.pk = "9" * 300
+    revoke("storage", "s" * 100, by=of(alice), reason="r" * 300)
+    (row,) = Issuance.objects.all()
+    lengths = {name: len(getattr(row, name)) for name in ("principal", "storage_alias", "reason")}
+    assert lengths == {"principal": 255, "storage_alias": 64, "reason": 255}
+
+
 REFUSED: dict[str, tuple[str, str]] = {
     "unknown-scope": ("link", "lnk_1"),
     "the-counter": ("counter", "x"),

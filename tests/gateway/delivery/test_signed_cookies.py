@@ -133,6 +133,9 @@ class TestDoor:
         with pytest.raises(AccessDenied) as raised:
             links.issue_cookies(user_of(alice), "videos", "courses/1/")
         assert "cookies cannot bind" in raised.value.reason
+        with pytest.raises(AccessDenied) as raised:
+            links.issue_cookies(user_of(alice), "videos", "courses/1")
+        assert raised.value.reason == "the prefix does not end in a slash"
 
     def test_a_storage_without_a_distribution(self, store: CloudFrontStore) -> None:
         with acting_as(SYSTEM, reason="test") as system, pytest.raises(StorageUnavailable, match="no distribution"):
