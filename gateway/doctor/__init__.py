@@ -5,13 +5,13 @@ Must not change a store but for its own probe, and must not stop at the first th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from gateway.doctor.ages import examine_ages
 from gateway.doctor.cors import examine_cors
-from gateway.doctor.credentials import examine_credentials
+from gateway.doctor.credentials import examine_credentials, why_unsigned
 from gateway.doctor.exposure import examine_exposure, examine_place
-from gateway.doctor.findings import Finding, fail
+from gateway.doctor.findings import Finding, fail, unseen
 from gateway.doctor.local_disk import clean_up_local, examine_disk
 from gateway.doctor.other_stores import clean_up_other, examine_others
 from gateway.doctor.site import examine_site
@@ -27,6 +27,9 @@ def examine(visit: Visit) -> Iterator[Finding]:
         _ = visit.provider
     except Exception as error:
         yield fail(visit.alias, "storage", f"it cannot sign: {error}", "Mend its OPTIONS; manage.py check says more.")
+        return
+    if (unsigned := why_unsigned(visit)) is not None:
+        yield unsigned
         return
     is_clean = False
     try:
@@ -45,8 +48,10 @@ def examine(visit: Visit) -> Iterator[Finding]:
                 pass
 
 
-def _before(visit: Visit) -> Sequence[Callable[[Visit], Iterator[Finding]]]:
-    return (examine_place, examine_credentials, examine_upload)
+def _before(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
+    yield from (examine_place, examine_credentials)
+    if visit.answers:
+        yield examine_upload
 
 
 def _with_probe(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
@@ -61,7 +66,8 @@ def _with_probe(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
 
 
 def _after(visit: Visit) -> Iterator[Callable[[Visit], Iterator[Finding]]]:
-    yield examine_cors
+    if visit.answers:
+        yield examine_cors
     if visit.is_s3:
         # Only here and below: a project on the local disk has no SDK.
         from gateway.doctor.s3_rights import examine_rights
@@ -97,5 +103,7 @@ def _guarded(visit: Visit, part: Callable[[Visit], Iterator[Finding]]) -> Iterat
         yield from part(visit)
     except Exception as error:
         # Messages of SDKs may hold addresses and links.
-        what = part.__name__.replace("_", " ")
-        yield fail(visit.alias, "doctor", f"could not {what} ({type(error).__name__})", "Look at what is said above.")
+        found = f"could not {part.__name__.replace('_', ' ')} ({type(error).__name__})"
+        # A store that is not there was found already.
+        say = fail if visit.answers else unseen
+        yield say(visit.alias, "doctor", found, "Look at what is said above.")

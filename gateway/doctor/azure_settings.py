@@ -27,7 +27,8 @@ def examine_azure(visit: Visit) -> Iterator[Finding]:
         visit.alias,
         "azure.account",
         "shared keys, the SAS policy and lifecycle rules are told to the management plane alone",
-        f"az storage account show --name {account}; az storage account management-policy show --account-name {account}",
+        f"az storage account show --name {account};"
+        f" az storage account management-policy show --account-name {account} --resource-group GROUP",
     )
 
 

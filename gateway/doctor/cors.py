@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.doctor import documents
-from gateway.doctor.findings import Finding, fail, note, ok
+from gateway.doctor.findings import Finding, fail, note, ok, silent
+from gateway.doctor.transport import Answer
 from gateway.doctor.visit import Visit
 
 __all__ = ["examine_cors"]
@@ -32,19 +33,23 @@ def examine_cors(visit: Visit) -> Iterator[Finding]:
         document = documents.google_cors(visit.origins, _METHODS, [*headers, "range"])
     if not visit.origins:
         yield note(visit.alias, "cors", "no origin is known", "Name the pages that upload: --origin https://host.")
+    asked = (("PUT", "upload", link.url, headers), ("GET", "download", visit.download().url, ["range"]))
     for origin in visit.origins:
-        for method, url, asked in (("PUT", link.url, headers), ("GET", visit.download().url, ["range"])):
-            refused = _refused(visit, origin, method, url, asked)
-            check = f"cors.{'upload' if method == 'PUT' else 'download'}"
-            if refused:
-                remedy = f"Allow {origin} to {method} with the headers {', '.join(asked)}."
+        for method, name, url, wanted in asked:
+            check = f"cors.{name}"
+            answer = _preflight(visit, origin, method, url, wanted)
+            if answer.is_silence:
+                yield silent(visit.alias, check, f"{origin}'s {method}", answer)
+            elif refused := _refused(answer, origin, method, wanted):
+                remedy = f"Allow {origin} to {method} with the headers {', '.join(wanted)}."
                 yield fail(visit.alias, check, f"{origin} may not {method}: {refused}", remedy, document)
             else:
-                yield ok(visit.alias, check, f"{origin} may {method} with {', '.join(asked)}")
+                yield ok(visit.alias, check, f"{origin} may {method} with {', '.join(wanted)}")
+    foreign = {method: _preflight(visit, FOREIGN, method, url, wanted) for method, _, url, wanted in asked}
     allowed = [
         method
-        for method, url, asked in (("PUT", link.url, headers), ("GET", visit.download().url, ["range"]))
-        if not _refused(visit, FOREIGN, method, url, asked)
+        for method, _, _, wanted in asked
+        if not foreign[method].is_silence and not _refused(foreign[method], FOREIGN, method, wanted)
     ]
     if allowed:
         yield fail(
@@ -54,18 +59,23 @@ def examine_cors(visit: Visit) -> Iterator[Finding]:
             "Name the origins of the pages; no wildcard.",
             document,
         )
+    elif silence := next((answer for answer in foreign.values() if answer.is_silence), None):
+        yield silent(visit.alias, "cors.foreign-origin", "what a foreign origin may", silence)
     else:
         yield ok(visit.alias, "cors.foreign-origin", "a foreign origin may nothing")
 
 
-def _refused(visit: Visit, origin: str, method: str, url: str, headers: list[str]) -> str:
-    """Return what a preflight does not allow; empty if it allows everything."""
+def _preflight(visit: Visit, origin: str, method: str, url: str, headers: list[str]) -> Answer:
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": method,
         "Access-Control-Request-Headers": ",".join(headers),
     }
-    answer = visit.fetch("OPTIONS", url, asked)
+    return visit.fetch("OPTIONS", url, asked)
+
+
+def _refused(answer: Answer, origin: str, method: str, headers: list[str]) -> str:
+    """Return what a preflight does not allow; empty if it allows everything."""
     if not answer.is_success:
         return f"the preflight is refused ({answer})"
     if answer.headers.get("access-control-allow-origin") not in (origin, "*"):

@@ -10,8 +10,27 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.doctor.findings import Finding, fail, note, ok
 from gateway.doctor.visit import Visit
+from providers.errors import ProviderError
 
-__all__ = ["examine_credentials"]
+__all__ = ["examine_credentials", "why_unsigned"]
+
+
+def why_unsigned(visit: Visit) -> Finding | None:
+    """Say why no link can be made at all; None where one can."""
+    try:
+        visit.download()
+        visit.upload()
+    except Exception as error:
+        # What our providers say holds no secret; of what SDKs say, nobody knows.
+        cause = error.__cause__ if isinstance(error.__cause__, ProviderError) else error
+        why = str(cause) if isinstance(cause, ProviderError) else type(error.__cause__ or error).__name__
+        return fail(
+            visit.alias,
+            "credential",
+            f"no link can be signed: {why}",
+            "Give whoever runs this the identity of the service, or its keys; then look at its OPTIONS.",
+        )
+    return None
 
 
 def examine_credentials(visit: Visit) -> Iterator[Finding]:

@@ -63,6 +63,7 @@ def examine_place(visit: Visit) -> Iterator[Finding]:
     answer = visit.fetch("HEAD", visit.address)
     now = before + (datetime.now(UTC) - before) / 2
     if not answer.status:
+        visit.answers = False
         yield fail(
             visit.alias, "endpoint", f"the store does not answer: {answer}", "Look at the endpoint and the network."
         )

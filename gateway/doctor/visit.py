@@ -42,6 +42,8 @@ class Visit:
             not known.
         auditor: a storage of the same bucket as an identity that reads its configuration.
         origins: whose pages upload and download.
+        is_there: whether the probe is.
+        answers: whether the store does.
     """
 
     alias: str
@@ -51,6 +53,7 @@ class Visit:
     origins: Sequence[str] = ()
     name: str = field(default_factory=lambda: secrets.token_hex(16))
     is_there: bool = False
+    answers: bool = True
 
     @property
     def provider(self) -> Any:
