@@ -62,7 +62,7 @@ def received_bytes(session: UploadSession) -> int:
 
 
 def cancel(session: UploadSession) -> None:
-    """End the session of an upload: nothing is written by it any more.
+    """End the session that was opened for an upload: nothing is written by it any more.
 
     Raises:
         StorageUnavailable: the store did not hear, or cannot be told.
@@ -70,9 +70,9 @@ def cancel(session: UploadSession) -> None:
     if session.links_end_at <= timezone.now():
         return  # it has died by itself
     url = _url_of(session)
-    if url is not None:
-        with asking(session.storage_alias):
-            resumable_store_of(session.storage_alias).cancel_session(url)
+    assert url is not None  # one was opened
+    with asking(session.storage_alias):
+        resumable_store_of(session.storage_alias).cancel_session(url)
 
 
 def _open(session: UploadSession, origin: str) -> str:

@@ -198,6 +198,7 @@ class OddSession:
         pytest.param(200, b"<Error><Code>InternalError</Code></Error>", id="an-error-that-says-200"),
         pytest.param(200, b"", id="nothing"),
         pytest.param(200, b"<html>", id="no-XML"),
+        pytest.param(200, b"<InitiateMultipartUploadResult/>", id="without-an-id"),
         pytest.param(302, b"", id="elsewhere"),
         pytest.param(403, b"<Error><Code>AccessDenied</Code></Error>", id="refused"),
     ],
@@ -216,3 +217,14 @@ def test_no_success_is_taken_for_one_that_is_none(status: int, content: bytes) -
             ask()
         # Of the library or ours, but neither silence nor "there is none".
         assert not isinstance(caught.value, (FileNotFoundError, TypeError, AttributeError))
+
+
+def test_what_is_busy_is_asked_again() -> None:
+    answers = [OddSession(503, b""), OddSession(429, b""), OddSession(404, b"<Error/>")]
+
+    class Busy(OddSession):
+        def __call__(self, method: str, url: str, **options: Any) -> OddSession:
+            return answers.pop(0)
+
+    assert MultipartUploads(Busy(0, b""), "https://storage.example/bucket").parts("k", "id") is None
+    assert answers == []

@@ -162,6 +162,27 @@ class TestSending:
         assert store.server.sessions.cancelled.count(store.key(session.key)) == 1
         assert send(url, method="PUT", body=CONTENT).status == 200
 
+    def test_whoever_opens_one_too_late_ends_it(self, store: GCSStore, alice: Any) -> None:
+        resume(alice)
+        UploadSession.objects.update(store_upload_id="")
+        late = UploadSession.objects.get()
+        UploadSession.objects.update(state="aborted")
+        with pytest.raises(UploadConflict):
+            resumable._open(late, PAGE)
+        assert store.server.sessions.cancelled[-1] == store.key(late.key)
+
+    def test_a_beginning_that_was_interrupted_has_nothing_yet(self, store: GCSStore, alice: Any) -> None:
+        begun = again(alice, "k")
+        UploadSession.objects.update(store_upload_id="")
+        assert uploads.look(principal_of(alice), begun.session.pk).size_bytes == 0
+        assert put(again(alice, "k"), 0, len(CONTENT)).status == 200
+
+    def test_none_is_handed_out_in_the_last_moment(self, store: GCSStore, alice: Any) -> None:
+        again(alice, "k")
+        UploadSession.objects.update(expires_at=timezone.now() + timedelta(milliseconds=900))
+        with pytest.raises(UploadOver):
+            again(alice, "k")
+
 
 class TestBounds:
     @pytest.mark.parametrize(
@@ -419,6 +440,14 @@ class TestSecrecy:
         assert "secret" not in str(caught.value)
         assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
+
+
+def test_an_answer_that_is_none_of_a_session_is_not_taken_for_one(store: GCSStore) -> None:
+    objects: Any = storages["gcs"].objects  # type: ignore[attr-defined]
+    url = f"{store.server.endpoint_url}/{store.bucket}/key"
+    for ask in (objects.session_bytes, objects.cancel_session):
+        with pytest.raises(RuntimeError, match="answers 403"):
+            ask(url)
 
 
 @pytest.mark.parametrize(
