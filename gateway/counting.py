@@ -213,14 +213,10 @@ def flush() -> int:
 
 
 @contextmanager
-def counted(counter: Counter | None = None) -> Iterator[Counter]:
-    """Count what is served in the test environment, too: in memory, until its ``flush()`` or the end of the block.
-
-    Args:
-        counter: another one than that of the process.
-    """
+def counted() -> Iterator[Counter]:
+    """Count what is served in the test environment, too: in memory, until its ``flush()`` or the end of the block."""
     global _counter
-    before, _counter = _counter, _writer.counter if counter is None else counter
+    before, _counter = _counter, _writer.counter
     try:
         yield _counter
         _counter.flush()

@@ -21,7 +21,6 @@ from django.core.files.storage import storages
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
-from gateway.counting import Counter, counted
 from providers.types import SignedURL
 from tests.emulators.process import LOOPBACK
 from tests.emulators.s3 import Response, send
@@ -205,9 +204,6 @@ class LocalStore(Store):
         self._server.set_app(WSGIHandler())
         self.public_url = f"http://{LOOPBACK}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        # Its threads cannot write while a test's transaction is open: what they serve is counted, and let go of.
-        self._counted = counted(Counter(lambda rows: None))
-        self._counted.__enter__()
         self._thread.start()
 
     def put(self, key: str, content: bytes) -> None:
@@ -227,7 +223,6 @@ class LocalStore(Store):
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._counted.__exit__(None, None, None)
 
 
 class _QuietHandler(WSGIRequestHandler):
