@@ -51,7 +51,8 @@ def visit(settings: Any, user: Any, owner: Any, where: str, delivery: str, metho
     with override_settings(STORAGES=storages):
         put_file(KEY, b"content") if where == "here" else None
         response = getattr(client, method.lower())(f"/f/{file.pk}")
-        response.close()
+        if response.streaming:
+            b"".join(response.streaming_content)  # closed as the test client does, with the connection left open
     return response
 
 
