@@ -173,6 +173,7 @@ ACCEPTED: dict[str, Callable[[], str]] = {
     "our audience among others": lambda: token(claims_of(aud=["account", AUDIENCE])),
     "our audience in a list": lambda: token(claims_of(aud=[AUDIENCE])),
     "instants with fractions": lambda: token(claims_of(iat=time.time() - 1.5, exp=time.time() + 60.5)),
+    "issued and valid from the first instant on": lambda: token(claims_of(iat=0, nbf=0)),
     "not before now": lambda: token(claims_of(nbf=int(time.time()))),
     "no name of its own": lambda: token(claims_of(jti=...)),
     "claims of other services": lambda: token(claims_of(roles=["a"], nested={"a": [1, None, True, 1.5]}, name="é")),
