@@ -1541,6 +1541,15 @@ def test_what_is_not_signed_is_explained_without_the_limits_of_links(alice: Any)
     assert (rehearsal.refusal, rehearsal.limits, rehearsal.seconds, rehearsal.limited_by) == ("", {}, 0, "")
 
 
+def test_what_is_explained_is_known_where_its_row_is_and_of_a_bare_key_nothing_has_to_be(alice: Any) -> None:
+    own = document_of(alice)
+    asked = [own, replace(own, pk=10**6), Resource.of_key("private", "uploads/a")]
+
+    answers = [links.rehearse(user_of(alice), one, Download, now=datetime.now(UTC)) for one in asked]
+
+    assert [answer.is_known for answer in answers] == [True, False, True]
+
+
 def test_without_tenants_nothing_is_said_of_them(alice: Any, caplog: pytest.LogCaptureFixture) -> None:
     links.issue(user_of(alice), document_of(alice))
 

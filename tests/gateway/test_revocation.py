@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -55,7 +56,7 @@ def of(user: Any) -> Principal:
 
 
 def file_at(owner: Any, prefix: str = "uploads/a/") -> File:
-    key = f"{prefix}{File.objects.count()}.pdf"
+    key = f"{prefix}{uuid.uuid4().hex}.pdf"
     storages["private"]._save(key, ContentFile(b"bytes"))
     return new_file(owner, key=key)
 
@@ -397,6 +398,14 @@ def test_the_record_names_what_was_taken_back(scope: str, target: str, named: tu
     take_back(scope, target)
     (row,) = Issuance.objects.all()
     assert (row.storage_alias, row.key, row.resource) == named
+
+
+@pytest.mark.parametrize("scope", ["principal", "object", "storage"])
+def test_tokens_are_counted_with_what_they_end_with(alice: Any, bob: Any, scope: str) -> None:
+    for user in (alice, bob):
+        ApiToken.mint(user=user, name="t", scopes=["Download"], expires_at=timezone.now() + timedelta(days=1))
+    # An alias may be called as users are.
+    assert take_back(scope, f"user:{alice.pk}").tokens == (1 if scope == "principal" else 0)
 
 
 def test_a_name_that_no_column_holds_is_cut(alice: Any) -> None:

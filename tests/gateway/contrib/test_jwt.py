@@ -389,13 +389,21 @@ FORGED: dict[str, tuple[Callable[[], str], str]] = {
         SIGNATURE,
     ),
     "one bit of the signature": (lambda: flipped(2), SIGNATURE),
+    "unknown subject of 1 character": (lambda: token(claims_of("m")), "nobody here"),
+    "unknown subject of 255 characters": (lambda: token(claims_of("m" * 255)), "nobody here"),
     "unknown subject": (lambda: token(claims_of("mallory")), "nobody here"),
     "subject in capitals": (lambda: token(claims_of("ALICE-AT-ID")), "nobody here"),
     "subject of another issuer": (
         lambda: token(claims_of(iss=OTHER_ISSUER), key=rsa_key("other")), "nobody here",
     ),
 }  # fmt: skip
-ASK_THE_DATABASE = {"unknown subject", "subject in capitals", "subject of another issuer"}
+ASK_THE_DATABASE = {
+    "unknown subject",
+    "unknown subject of 1 character",
+    "unknown subject of 255 characters",
+    "subject in capitals",
+    "subject of another issuer",
+}
 
 
 @pytest.mark.usefixtures("believed", "known")

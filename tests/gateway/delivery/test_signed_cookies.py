@@ -140,6 +140,7 @@ class TestDoor:
     def test_a_storage_without_a_distribution(self, store: CloudFrontStore) -> None:
         with acting_as(SYSTEM, reason="test") as system, pytest.raises(StorageUnavailable, match="no distribution"):
             links.issue_cookies(system, "private", "courses/1/")
+        assert [row.reason for row in issuances()] == ["storage 'private' has no distribution that takes cookies"]
 
     @pytest.mark.parametrize(("seconds", "error"), [(901, TTLTooLong), (0, InvalidTTL)], ids=["long", "none"])
     def test_a_ttl_out_of_bounds(self, store: CloudFrontStore, alice: Any, seconds: int, error: type) -> None:
