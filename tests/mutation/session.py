@@ -103,7 +103,8 @@ class Mutating:
         self._workers = workers
         self._touching: dict[str, dict[int, set[str]]] = {}
         self._seconds: dict[str, float] = {}
-        # Of mutants that live so far: which tests they are still to meet.
+        # Mutants that live so far, and which tests they are still to meet.
+        self._living: list[Mutant] = []
         self._later: dict[Mutant, list[str]] = {}
         # Which tests killed mutants, by module and by function: what one sees its neighbour will.
         self._killers: dict[str, Counter[str]] = defaultdict(Counter)
@@ -131,19 +132,27 @@ class Mutating:
         functions = _functions({str(mutant.file) for mutant in self._waiting})
         running: dict[int, _Running] = {}
         total = len(self._waiting)
-        while self._waiting or running:
-            while self._waiting and len(running) < self._workers and time.monotonic() < self._ends_at:
-                pid, started = self._start(self._waiting.pop(), items, functions)
+        while self._waiting or self._living or running:
+            while (self._waiting or self._living) and len(running) < self._workers and time.monotonic() < self._ends_at:
+                pid, started = self._start(self._next(), items, functions)
                 running[pid] = started
             if not running:
                 break
             self._reap(running)
-            done = total - len(self._waiting) - len(running)
+            done = total - len(self._waiting) - len(self._living) - len(running)
             if done and done % 50 == 0 and len(running) < self._workers:
                 print(f"{done} of {total}, {self.outcome.score:.1%}", file=sys.__stdout__, flush=True)
-        self.outcome.left_out = [mutant for mutant in self._waiting if mutant not in self._later]
-        self.outcome.survived += self._later
+        self.outcome.left_out = self._waiting
+        self.outcome.survived += self._living
         return True
+
+    def _next(self) -> Mutant:
+        """Take another mutant, or one that lives, so that when the time is over none is left half tried."""
+        needed = sum(self._seconds[test] for mutant in self._living for test in self._later[mutant])
+        is_first_round = bool(self._waiting) and self._waiting[-1].in_function
+        if self._living and (not is_first_round or needed >= (self._ends_at - time.monotonic()) * self._workers):
+            return self._living.pop(0)
+        return self._waiting.pop()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -263,9 +272,7 @@ class Mutating:
                 self._later.pop(one.mutant, None)
                 self.outcome.timed_out.append(one.mutant)
             elif os.waitstatus_to_exitcode(status) == _SURVIVED and one.mutant in self._later:
-                # Before those that show at import, which are taken last.
-                self._waiting.insert(sum(not mutant.in_function for mutant in self._waiting), one.mutant)
-                continue
+                self._living.append(one.mutant)
             elif os.waitstatus_to_exitcode(status) == _SURVIVED:
                 self.outcome.survived.append(one.mutant)
                 print(f"survived: {one.mutant.line} {one.mutant.name}", file=sys.__stdout__, flush=True)
