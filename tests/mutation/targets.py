@@ -31,7 +31,7 @@ _AGE = (
     "tests/gateway/test_authentication.py",
     "tests/gateway/test_grants.py",
 )
-_TOKENS = ("tests/gateway/test_authentication.py", "tests/gateway/test_models.py")
+_TOKENS = ("tests/gateway/test_authentication.py", "tests/gateway/test_models.py", "tests/gateway/test_throttling.py")
 
 
 @dataclass(frozen=True)
