@@ -584,7 +584,29 @@ def test_who_has_no_tenant_is_refused_and_the_system_is_of_all(alice: Any, setti
 
     assert isinstance(refused(ANONYMOUS, Resource.of_file(new_file(alice))), AccessDenied)
     assert links.issue(replace(SYSTEM, reason="report"), document_of(alice, title="t2"))
-    assert issuances(principal="system")[0].tenant == ""
+    assert [row.tenant for row in issuances()] == ["", ""]
+
+
+class Unreadable(Tenants):
+    def of_principal(self, principal: Principal) -> Any:
+        raise KeyError(principal.id)
+
+
+def test_a_tenant_that_cannot_be_told_is_none(alice: Any, settings: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"TENANT": f"{__name__}.Unreadable"}
+
+    refused(user_of(alice), document_of(alice))
+
+    assert [(row.tenant, row.reason) for row in issuances()] == [("", "the tenant cannot be told: KeyError")]
+
+
+def test_a_row_that_is_not_there_is_of_no_other_tenant(alice: Any, settings: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"TENANT": TENANTS}
+    missing = replace(document_of(alice), pk=10**6)
+
+    rehearsal = links.rehearse(user_of(alice), missing, Download, asker=user_of(alice), now=datetime.now(UTC))
+
+    assert rehearsal.is_known is False
 
 
 def test_tenants_that_cannot_be_read_are_no_answer(alice: Any, settings: Any) -> None:

@@ -410,10 +410,10 @@ def test_tokens_are_counted_with_what_they_end_with(alice: Any, bob: Any, scope:
 
 def test_a_name_that_no_column_holds_is_cut(alice: Any) -> None:
     alice.pk = "9" * 300
-    revoke("storage", "s" * 100, by=of(alice), reason="r" * 300)
+    revoke("storage", "s" * 600, by=of(alice), reason="r" * 300)
     (row,) = Issuance.objects.all()
-    lengths = {name: len(getattr(row, name)) for name in ("principal", "storage_alias", "reason")}
-    assert lengths == {"principal": 255, "storage_alias": 64, "reason": 255}
+    lengths = {name: len(getattr(row, name)) for name in ("principal", "storage_alias", "reason", "resource")}
+    assert lengths == {"principal": 255, "storage_alias": 64, "reason": 255, "resource": 512}
 
 
 REFUSED: dict[str, tuple[str, str]] = {

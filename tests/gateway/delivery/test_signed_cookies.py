@@ -117,6 +117,13 @@ class TestDoor:
             links.issue_cookies(user_of(alice), "videos", prefix)
         assert [row.decision for row in issuances()] == ["refused"]
 
+    def test_an_authority_that_has_ended_is_recorded_as_such(self, store: CloudFrontStore, alice: Any) -> None:
+        with pytest.raises(AccessDenied):
+            links.issue_cookies(
+                user_of(alice, authority_ends_at=datetime.now(UTC) - timedelta(hours=1)), "videos", "courses/1/"
+            )
+        assert [row.reason for row in issuances()] == ["the authority to ask has ended"]
+
     def test_a_prefix_that_is_too_long_below_the_location_is_refused(self, store: CloudFrontStore, alice: Any) -> None:
         with pytest.raises(AccessDenied):
             links.issue_cookies(user_of(alice), "videos", "courses/" + f"{'x' * 202}/" * 5)
