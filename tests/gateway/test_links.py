@@ -2050,3 +2050,11 @@ def test_a_storage_may_have_a_policy_for_rows_that_have_none(alice: Any, setting
     assert links.policy_for(Resource.of_file(new_file(alice))) is policies.FILE_POLICY
     settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"hostapp.Invoice": "gateway.policies.StaffOnly"}}
     assert str(links.policy_for(resource)) == "StaffOnly"
+
+
+def test_what_is_still_to_come_under_a_bare_key_is_decided_by_the_policy_of_uploads(settings: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"PATH_POLICIES": {"private": Everyone()}}
+    bare = Resource.of_key("private", "uploads/a")
+
+    assert isinstance(links.policy_for(bare), Everyone)
+    assert links.policy_for(replace(bare, is_new=True)) is policies.UPLOAD_POLICY
