@@ -15,8 +15,9 @@ from pathlib import Path
 
 __all__ = ["Ended", "Resident"]
 
-# Each command leaves a few open descriptors behind, and a process may often have 1024.
 COMMANDS = 100
+# Connections to providers stay open until Go collects its garbage, and a process may often have 1024 descriptors.
+DESCRIPTORS = 300
 
 
 class Ended(Exception):
@@ -24,7 +25,7 @@ class Ended(Exception):
 
 
 class Resident:
-    """A process of our own that runs one command after another, and is made anew after ``COMMANDS`` of them.
+    """A process of our own that runs one command after another, and is made anew before it has too much open.
 
     Args:
         environment: of every command.
@@ -33,7 +34,7 @@ class Resident:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         self._process: subprocess.Popen[str] | None = None
-        self._commands = 0
+        self._commands = self._descriptors = 0
 
     @property
     def pid(self) -> int | None:
@@ -45,8 +46,9 @@ class Resident:
         Raises:
             Ended: the process crashed, or was ended because it took longer than ``timeout_seconds``.
         """
-        if self._process is None or self._commands == COMMANDS:
+        if self._commands == COMMANDS or self._descriptors > DESCRIPTORS:
             self.close()
+        if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, __file__],
                 env=self._environment,
@@ -71,7 +73,7 @@ class Resident:
         if not answer:
             self.close()
             raise Ended(f"terraform ended with {process.returncode} before it answered")
-        status, output, errors = json.loads(answer)
+        (status, output, errors), self._descriptors = json.loads(answer)
         return status, output, errors
 
     def close(self) -> None:
@@ -80,7 +82,7 @@ class Resident:
             with self._process as process:
                 process.kill()
         self._process = None
-        self._commands = 0
+        self._commands = self._descriptors = 0
 
 
 def main() -> None:
@@ -93,7 +95,8 @@ def main() -> None:
     for line in commands:
         directory, command, *arguments = json.loads(line)
         os.chdir(directory)
-        sys.stdout.write(json.dumps(TerraformCommand.run(command, arguments, backend="thread")) + "\n")
+        answer = TerraformCommand.run(command, arguments, backend="thread")
+        sys.stdout.write(json.dumps([answer, sum(1 for _ in Path("/dev/fd").iterdir())]) + "\n")
         sys.stdout.flush()
 
 

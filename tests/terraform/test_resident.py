@@ -37,12 +37,20 @@ def test_a_command_that_takes_too_long_is_ended_and_the_next_one_runs(fresh: Ter
     assert fresh.run(tmp_path, "version").startswith("Terraform v")
 
 
-def test_many_commands_do_not_pile_up_in_one_process(
-    fresh: Terraform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("bound", "value", "processes"),
+    [("COMMANDS", 2, [0, 0, 1, 1]), ("DESCRIPTORS", 1, [0, 1, 2, 3])],
+    ids=["commands", "descriptors"],
+)
+def test_what_commands_leave_does_not_pile_up_in_one_process(
+    fresh: Terraform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int, processes: list[int]
 ) -> None:
-    monkeypatch.setattr("tests.terraform.resident.COMMANDS", 2)
-    processes = []
+    monkeypatch.setattr(f"tests.terraform.resident.{bound}", value)
+    seen: list[int | None] = []
+    numbers = []
     for _ in range(4):
         fresh.run(tmp_path, "version")
-        processes.append(fresh.pid)
-    assert processes[0] == processes[1] != processes[2] == processes[3]
+        if fresh.pid not in seen:
+            seen.append(fresh.pid)
+        numbers.append(seen.index(fresh.pid))
+    assert numbers == processes
