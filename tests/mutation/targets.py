@@ -27,6 +27,7 @@ _LINKS = (
 )
 _POLICIES = ("tests/gateway/test_policies.py", "tests/gateway/test_links.py")
 _AGE = (
+    "tests/gateway/test_epochs.py",
     "tests/gateway/test_revocation.py",
     "tests/gateway/test_authentication.py",
     "tests/gateway/test_grants.py",
