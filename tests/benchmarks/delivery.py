@@ -27,6 +27,7 @@ from tests.emulators.postgres import Postgres
 from tests.emulators.process import LOOPBACK, Emulator, free_port, port_is_open, require_programs
 from tests.emulators.web import Apache, Nginx
 
+LOADS = 3
 SIZES = {"small": 10 * 2**10, "large": 100 * 2**20}
 MODES = {
     "accel": "x_accel",
@@ -314,17 +315,20 @@ def _check(way: Way, cookie: str) -> None:
 
 
 def _load(way: Way, url: str, cookie: str, requests: int, at_once: int) -> float:
-    """Return the seconds that one request took of the whole, at so many at once."""
+    """Return the seconds that one request took of the whole, at so many at once.
+
+    A load with an answer that was none is tried again: proxies now and then meet a connection that a worker closes.
+    """
     argv = ["ab", "-q", "-k", "-s", "120", "-n", str(requests), "-c", str(at_once), "-H", f"Cookie: {cookie}", url]
-    told = subprocess.run(argv, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
-    complete, failed, other = (
-        _number(told, name) for name in ("Complete requests", "Failed requests", "Non-2xx responses")
-    )
-    if (complete, failed, other) != (requests, 0, requests if way.status >= 300 else 0):
-        raise AssertionError(f"{way.name}: {told}")
-    match = re.search(r"^Time per request: +([0-9.]+) \[ms\] \(mean, across all", told, re.MULTILINE)
-    assert match is not None, told
-    return float(match[1]) / 1000
+    expected = (requests, 0, requests if way.status >= 300 else 0)
+    for _ in range(LOADS):
+        told = subprocess.run(argv, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+        names = ("Complete requests", "Failed requests", "Non-2xx responses")
+        if tuple(_number(told, name) for name in names) == expected:
+            match = re.search(r"^Time per request: +([0-9.]+) \[ms\] \(mean, across all", told, re.MULTILINE)
+            assert match is not None, told
+            return float(match[1]) / 1000
+    raise AssertionError(f"{way.name}: {told}")
 
 
 def _number(told: str, name: str) -> int:
