@@ -115,7 +115,7 @@ class FirstCalls:
     def rows(self, what: str) -> list[Row]:
         return [
             Row(what, self.new, self.old, "the next one in an old thread, as cold", 1.5, "at most 1.5"),
-            Row(what, self.new, self.warm, "the ones after it, in a loop"),
+            Row(what, self.new, self.warm, "the ones after it, in a loop", 2, "at most 2"),
         ]
 
 
