@@ -38,6 +38,7 @@ __all__ = [
     "bind_principal",
     "close_lease",
     "current",
+    "in_event_loop",
     "no_principal",
     "open_lease",
     "principal_of_user",
@@ -312,7 +313,7 @@ def _name_of(ambient: Lease | _Acting | None) -> str | Lease:
         return ambient.principal.id
     if ambient is None or ambient.closed:
         return ""
-    if ambient.bound is None and getattr(_user_of(ambient), "_wrapped", None) is empty and _in_event_loop():
+    if ambient.bound is None and getattr(_user_of(ambient), "_wrapped", None) is empty and in_event_loop():
         return ambient
     return _name_of_user(ambient)
 
@@ -324,7 +325,8 @@ def _name_of_user(lease: Lease) -> str:
     return f"user:{user.pk}" if getattr(user, "is_authenticated", False) else "anonymous"
 
 
-def _in_event_loop() -> bool:
+def in_event_loop() -> bool:
+    """Tell whether a query here would block an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

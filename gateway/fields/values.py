@@ -5,7 +5,6 @@ Must not decide or sign; what only shows a file is told the permalink, and asks 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 from collections.abc import Callable
@@ -27,7 +26,7 @@ from gateway.errors import AccessDenied, KeyNotMinted, StorageUnavailable, SyncO
 from gateway.fields.names import MintedNames, OwnName
 from gateway.models import File
 from gateway.policies import Share
-from gateway.principals import current
+from gateway.principals import current, in_event_loop
 from gateway.resources import Resource, alias_of, is_private_storage, reference_to
 from gateway.storages import StorageByAlias
 from providers.disposition import Disposition
@@ -193,7 +192,7 @@ class PrivateFieldFile(FieldFile):
 
     def _link(self, called: str, instead: str, operation: Any = Download, ttl: timedelta | None = None) -> str:
         resource = self._resource()
-        if _in_event_loop():
+        if in_event_loop():
             link = links.issued_before(resource, operation, ttl=ttl)
             if link is None:
                 raise SyncOnly(f".{called} asks the database and would block the event loop; use await .{instead}")
@@ -304,11 +303,3 @@ def _url_or_none(file: PrivateFieldFile) -> str | None:
 
 def _download(disposition: Disposition | None, filename: str | None) -> Any:
     return partial(Download, disposition=disposition, filename=filename)
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -7,17 +7,13 @@ measures; ``measured()`` starts that process.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measuring import alternate
+from tests.benchmarks.production import measured_by
 
-HOST = "files.example.com"
 LINKS = 100
 
 
@@ -31,21 +27,9 @@ def measured(
         peer: whose views stand below ``plain/<peer>/``.
         more: variables of the environment that those read.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        storages = Path(temporary) / "storages.json"
-        storages.write_text(json.dumps({"private": entry}))
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-            "SECRET_KEY": "benchmark-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz",
-            "ALLOWED_HOSTS": HOST,
-            "DATABASE_URL": database_url,
-            "GATEWAY_PUBLIC_URL": f"https://{HOST}",
-            "GATEWAY_STORAGES_FILE": str(storages),
-            **(more or {}),
-        }
-        command = [sys.executable, "-m", "tests.benchmarks.pages", peer]
-        output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    result: dict[str, float] = json.loads(output)
+    result: dict[str, float] = measured_by(
+        "tests.benchmarks.pages", peer, database_url=database_url, entry=entry, more=more
+    )
     return result
 
 

@@ -8,46 +8,29 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measuring import Row, Table, alternate
+from tests.benchmarks.production import HOST, measured_by
 from tests.benchmarks.signing import ACCESS_KEY_ID, BUCKET, REGION, SECRET
 from tests.emulators.postgres import Postgres
 
-HOST = "files.example.com"
 BATCH = 1000
 ROUNDS = 400
 
 
 def table() -> Table:
-    with Postgres() as postgres, tempfile.TemporaryDirectory() as temporary:
-        storages = Path(temporary) / "storages.json"
-        options = {
-            "bucket_name": BUCKET,
-            "region_name": REGION,
-            "access_key": ACCESS_KEY_ID,
-            "secret_key": SECRET,
-        }
-        storages.write_text(
-            json.dumps({"private": {"BACKEND": "gateway.storages.PrivateS3Storage", "OPTIONS": options}})
-        )
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-            "SECRET_KEY": "benchmark-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz",
-            "ALLOWED_HOSTS": HOST,
-            "DATABASE_URL": postgres.url,
-            "GATEWAY_PUBLIC_URL": f"https://{HOST}",
-            "GATEWAY_STORAGES_FILE": str(storages),
-        }
-        command = [sys.executable, "-m", "tests.benchmarks.serving_links"]
-        output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    measured = json.loads(output)
+    options = {
+        "bucket_name": BUCKET,
+        "region_name": REGION,
+        "access_key": ACCESS_KEY_ID,
+        "secret_key": SECRET,
+    }
+    entry = {"BACKEND": "gateway.storages.PrivateS3Storage", "OPTIONS": options}
+    with Postgres() as postgres:
+        measured = measured_by("tests.benchmarks.serving_links", database_url=postgres.url, entry=entry)
     single, plain, recorded = measured["single"], measured["plain"], measured["recorded"]
     result = Table("A link over HTTP, with its audit row")
     result.rows = [

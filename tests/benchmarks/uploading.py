@@ -10,28 +10,25 @@ import base64
 import hashlib
 import http.client
 import json
-import os
 import secrets
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.benchmarks.measuring import Row, Table, alternate
+from tests.benchmarks.production import measured_by
 from tests.benchmarks.serving_links import Site
 from tests.benchmarks.signing import ACCESS_KEY_ID, BUCKET, REGION, SECRET
 from tests.emulators.ceph import CephGateway
 from tests.emulators.gcs import CloudStorage
 from tests.emulators.postgres import Postgres
 
-HOST = "files.example.com"
 FILE_BYTES = 256 * 2**20
 LARGE_BYTES = 64 * 2**20
 SMALL_BYTES = 2**20
@@ -92,20 +89,9 @@ def table() -> Table:
 
 def _measured(what: str, backend: str, options: dict[str, Any]) -> Any:
     """Return what one of the functions below measures, in a process of its own under production settings."""
-    with Postgres() as postgres, tempfile.TemporaryDirectory() as temporary:
-        storages = Path(temporary) / "storages.json"
-        storages.write_text(json.dumps({"private": {"BACKEND": backend, "OPTIONS": options}}))
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.settings",
-            "SECRET_KEY": "benchmark-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz",
-            "ALLOWED_HOSTS": HOST,
-            "DATABASE_URL": postgres.url,
-            "GATEWAY_PUBLIC_URL": f"https://{HOST}",
-            "GATEWAY_STORAGES_FILE": str(storages),
-        }
-        command = [sys.executable, "-m", "tests.benchmarks.uploading", what]
-        output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(output)
+    entry = {"BACKEND": backend, "OPTIONS": options}
+    with Postgres() as postgres:
+        return measured_by("tests.benchmarks.uploading", what, database_url=postgres.url, entry=entry)
 
 
 def _signing() -> float:
