@@ -51,8 +51,7 @@ def may_be_named(resource: Resource) -> bool:
 
 
 def _own_policy(resource: Resource) -> Any:
-    field = _deciding_field(resource)
-    return None if field is None else getattr(field, "policy", None)
+    return getattr(_deciding_field(resource), "policy", None)
 
 
 def _labels(resource: Resource) -> Iterator[str]:
@@ -65,7 +64,8 @@ def _labels(resource: Resource) -> Iterator[str]:
 
 def _deciding_field(resource: Resource) -> Any:
     """Return the field whose policy decides: of a smaller picture the one that it was made of."""
-    if not resource.field or resource.model is None:
+    assert resource.model is not None
+    if not resource.field:
         return None
     field: Any = resource.model._meta.get_field(resource.field)
     original = getattr(field, "rendition_of", "")

@@ -28,7 +28,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject
 
-from gateway import audit, links, policies
+from gateway import audit, epochs, links, policies
 from gateway.conf import conf
 from gateway.errors import (
     AccessDenied,
@@ -41,10 +41,25 @@ from gateway.errors import (
 )
 from gateway.links import IssuedURL, LinkText, Permit, Refusal
 from gateway.links.answers import Rehearsal
+from gateway.links.asks import Ask
+from gateway.links.deciding import decide
 from gateway.models import ApiToken, File, Issuance
-from gateway.policies import Allow, Delete, Deny, Everyone, Limits, Owner, Share, Update
+from gateway.policies import (
+    Allow,
+    Branch,
+    Delete,
+    Deny,
+    Everyone,
+    Limits,
+    Owner,
+    RowPolicy,
+    Share,
+    StaffOnly,
+    Update,
+)
 from gateway.principals import ANONYMOUS, SYSTEM, Principal, acting_as
 from gateway.resources import Resource, parse_reference
+from gateway.revocation import revoke
 from gateway.storages.base import INLINE_TYPES
 from providers.cloudfront import SignedCookies
 from providers.credentials import StaticCredentials
@@ -53,7 +68,7 @@ from providers.s3 import S3Provider
 from providers.types import Download, SignedURL, Upload, UploadForm, UploadPart
 from tests.gateway.conftest import issuances, new_document, new_file, request_of
 from tests.gateway.site import visit
-from tests.hostapp.models import Document, Invoice, Leaflet
+from tests.hostapp.models import Document, Invoice, Leaflet, Portrait
 
 pytestmark = pytest.mark.django_db
 
@@ -401,6 +416,7 @@ UNKNOWN: dict[str, Any] = {
     "a subclass": Cunning, "an instance of a subclass": Cunning("uploads/a"), "text": "Download", "None": None,
     "a function": lambda key: Download(key), "another class": dict,
     "a partial of a function": partial(lambda key: key),
+    "a partial of what fails when it is called": partial(pytest.fail, "it was called"),
 }  # fmt: skip
 
 
@@ -463,6 +479,23 @@ def test_an_operation_on_another_key_than_the_rows_is_refused(alice: Any, bob: A
     assert error.reason == "the operation names another key than the row"  # type: ignore[attr-defined]
 
 
+# who asks for alice's row with what, and the reason on record, which is not that the policy says no to others
+MISMADE: dict[str, tuple[Any, str]] = {
+    "another operation": (Swapping(Download), "the operation is Upload where Download was decided"),
+    "another key": (Download("uploads/other"), "the operation names another key than the row"),
+}
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+@pytest.mark.parametrize(("asked", "reason"), MISMADE.values(), ids=MISMADE)
+def test_what_is_wrong_with_an_operation_is_on_record_whatever_the_policy_says(
+    alice: Any, bob: Any, asked: Any, reason: str, who: str
+) -> None:
+    refused(user_of(alice if who == "alice" else bob), document_of(alice), asked)
+
+    assert [row.reason for row in issuances()] == [reason]
+
+
 def test_an_operation_on_the_rows_own_key_is_signed(alice: Any) -> None:
     resource = document_of(alice)
 
@@ -512,6 +545,32 @@ def test_what_the_caller_can_mend_is_told_for_every_row_alike(alice: Any) -> Non
 def test_who_is_no_principal_is_a_mistake_and_no_missing_attribute(alice: Any, principal: Any) -> None:
     with pytest.raises(TypeError, match="Principal"):
         links.issue(principal, document_of(alice))
+
+
+@pytest.mark.parametrize("asks", [0, 1], ids=["who asks nothing", "who may ask nothing"])
+def test_for_who_has_no_question_to_be_answered_nothing_is_read(
+    alice: Any, asks: int, django_assert_num_queries: Any
+) -> None:
+    asked = [Ask(document_of(alice), Download, Download)] * asks
+
+    with django_assert_num_queries(0):
+        read = decide(user_of(alice) if not asks else SYSTEM, asked)
+
+    assert read == epochs.Now()
+    assert [ask.refusal.reason for ask in asked if ask.refusal] == (
+        ["SYSTEM gave no reason; use acting_as(SYSTEM, reason=…)"] * asks
+    )
+
+
+def test_a_credential_that_was_taken_back_has_its_questions_refused_and_what_was_read_is_told(alice: Any) -> None:
+    token, _ = ApiToken.mint(
+        user=alice, name="t", scopes=["Download"], expires_at=datetime.now(UTC) + timedelta(days=1)
+    )
+    number = revoke("principal", f"user:{alice.pk}", by=replace(SYSTEM, reason="r")).number
+    asked = [Ask(document_of(alice), Download, Download)]
+
+    assert decide(user_of(alice, token=token), asked) == epochs.Now(number=number, principal=number)
+    assert [ask.refusal.reason[:31] for ask in asked if ask.refusal] == ["what the user was given before "]
 
 
 # Tenants.
@@ -682,6 +741,54 @@ def test_the_nearest_policy_decides(alice: Any, settings: Any, monkeypatch: pyte
     assert said_of(document) == "hostapp.Document"
 
 
+def test_of_a_smaller_picture_the_policy_of_the_picture_decides(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Resource(storage_alias="private", key="a", model=Portrait, pk=1, field="image_small")
+    picture: Any = Portrait._meta.get_field("image")
+
+    monkeypatch.setattr(picture, "policy", denying("picture"))
+    assert str(links.policy_for(small)) == "picture"
+    monkeypatch.setattr(picture, "policy", None)
+    labels = {f"hostapp.Portrait.{name}": denying(name) for name in ("image", "image_small")}
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": labels}
+    assert str(links.policy_for(small)) == "image"
+
+
+def test_where_no_row_would_be_allowed_none_is_read(
+    alice: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(FIELD, "policy", StaffOnly())
+    resources = [document_of(alice), replace(document_of(alice), pk=10**6)]
+
+    with django_assert_num_queries(1):  # what was taken back
+        assert links.allowed(user_of(alice), resources) == [False, False]
+    assert [refused(user_of(alice), one).reason for one in resources] == ["StaffOnly denies"] * 2  # type: ignore[attr-defined]
+
+
+def test_about_a_row_that_is_missing_the_principal_is_asked_as_about_another(
+    alice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Asking(RowPolicy):
+        def branches(self, *_: Any) -> list[Branch]:
+            return [Branch(models.Q(), Allow(), lambda: bool(asked.append(1)))]
+
+    monkeypatch.setattr(FIELD, "policy", Asking())
+    for resource in (document_of(alice), replace(document_of(alice), pk=10**6)):
+        asked.clear()
+        assert links.allowed(user_of(alice), [resource]) == [False]
+        assert asked == [1]
+
+
+def test_a_policy_that_is_no_query_is_asked_without_a_word(
+    alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(FIELD, "policy", Limited(Limits()))
+
+    assert links.allowed(user_of(alice), [document_of(alice)]) == [True]
+    assert caplog.records == []
+
+
 def conf_policies(settings: Any) -> dict[str, Any]:
     return dict(settings.GATEWAY["POLICIES"])
 
@@ -706,6 +813,25 @@ def test_a_bare_key_is_decided_by_the_policy_of_its_storage_or_not_at_all(alice:
     assert isinstance(refused(ANONYMOUS, Resource.of_key("private", "uploads/../a")), AccessDenied)
     settings.GATEWAY = settings.GATEWAY | {"PATH_POLICIES": {"private": Owner("owner")}}
     assert isinstance(refused(user_of(alice), resource), AccessDenied)
+
+
+# the policy for bare keys, and why a key that is none gets no link
+NO_KEYS: dict[str, tuple[Any, str]] = {
+    "allowed to everybody": (Everyone(), "the key is not valid"),
+    "allowed to nobody": (~Everyone(), "the key is not valid"),
+    "decided by none": (None, "no row is known for the key, and PATH_POLICIES has no policy for the alias"),
+}
+
+
+@pytest.mark.parametrize(("policy", "reason"), NO_KEYS.values(), ids=NO_KEYS)
+def test_a_bare_key_that_is_none_is_refused_for_the_first_reason_there_is(
+    settings: Any, policy: Any, reason: str
+) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"PATH_POLICIES": {} if policy is None else {"private": policy}}
+
+    error = refused(ANONYMOUS, Resource.of_key("private", "uploads/../a"))
+
+    assert error.reason == reason  # type: ignore[attr-defined]
 
 
 # How long a link lives.
@@ -1916,6 +2042,23 @@ def test_what_the_door_answered_cannot_be_changed(answer: Any) -> None:
     for field in fields(answer):
         with pytest.raises(FrozenInstanceError):
             setattr(answer, field.name, getattr(answer, field.name))
+
+
+@pytest.mark.parametrize("answer", ANSWERED, ids=lambda answer: type(answer).__name__)
+def test_what_the_door_answers_is_made_by_names_so_that_no_text_is_taken_for_another(answer: Any) -> None:
+    values = {field.name: getattr(answer, field.name) for field in fields(answer)}
+
+    assert type(answer)(**values) == answer
+    with pytest.raises(TypeError, match="positional"):
+        type(answer)(*values.values())
+
+
+def test_a_link_of_which_no_more_is_known_says_no_more() -> None:
+    link: IssuedURL = ANSWERED[0]
+
+    assert (link.limited_by, link.filename, link.content_type, link.content_disposition, link.size_bytes) == (
+        "", None, None, None, None,
+    )  # fmt: skip
 
 
 SHOWING: dict[str, Callable[[Any], str]] = {
