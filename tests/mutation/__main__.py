@@ -1,6 +1,6 @@
 """``python -m tests.mutation``: put small faults into what decides, and count those that no test sees.
 
-    python -m tests.mutation [--minutes 20] [--module gateway.policies]... [--workers 2] [--seed 1]
+    python -m tests.mutation [--minutes 20] [--module gateway.policies]... [--workers 2] [--seed 1] [--again OUTPUT]
 
 The score is printed, and so is each survivor that docs/mutation.md does not explain; under 90 % the command fails.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.mutants import Mutant
-from tests.mutation.session import AtImport, Examples, InOrder, Mutating, Outcome
+from tests.mutation.session import SURVIVED, AtImport, Examples, InOrder, Mutating, Outcome
 from tests.mutation.targets import ROOT, TARGETS, Target, files_of
 
 LEAST_SCORE = 0.90
@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--module", action="append", default=[], help="a dotted name; again for another")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--seed", type=int, default=1, help="of the order, and so of the sample")
+    parser.add_argument("--again", type=Path, metavar="OUTPUT", help="of a run: try what survived it, and nothing else")
     parser.add_argument(
         "--at-import", metavar=("MODULE:NUMBER", "ORDER"), nargs=2, help="try one mutant from its import on"
     )
@@ -51,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"not mutated: {', '.join(sorted(unknown))}; one of {', '.join(name for _, name in wanted)}")
     wanted = [about for about in wanted if not options.module or about[1] in options.module]
     mutants = [mutant for target, module in wanted for mutant in target.mutants(module)]
+    if options.again:
+        mutants = survivors(options.again.read_text(), mutants)
     mutating = Mutating(
         mutants,
         at_import=lambda mutant, order: [
@@ -66,6 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
     if outcome.problem:
         print(outcome.problem)
     return 1 if outcome.problem or outcome.score < LEAST_SCORE else 0
+
+
+def survivors(output: str, mutants: list[Mutant]) -> list[Mutant]:
+    """Return those that a run's output names as survivors, whatever line they have moved to."""
+    said = [line.partition(SURVIVED)[2] for line in output.splitlines() if SURVIVED in line]
+    names = {about.partition(" ")[2] for about in said}
+    return [mutant for mutant in mutants if mutant.name in names]
 
 
 def report(outcome: Outcome, modules: list[str], seed: int, page: Path) -> str:

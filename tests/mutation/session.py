@@ -28,8 +28,9 @@ import pytest
 
 from tests.mutation.mutants import Mutant, functions_of
 
-__all__ = ["AtImport", "Examples", "InOrder", "Mutating", "Outcome"]
+__all__ = ["SURVIVED", "AtImport", "Examples", "InOrder", "Mutating", "Outcome"]
 
+SURVIVED = "survived: "  # in the output, before line and name of a mutant
 _SURVIVED, _KILLED, _NO_MUTANT = 0, 1, 3
 _NO_TESTS = int(pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEAST_SECONDS = 20  # how long a mutant may run, at least
@@ -143,8 +144,13 @@ class Mutating:
             if done and done % 50 == 0 and len(running) < self._workers:
                 print(f"{done} of {total}, {self.outcome.score:.1%}", file=sys.__stdout__, flush=True)
         self.outcome.left_out = self._waiting
-        self.outcome.survived += self._living
+        for mutant in self._living:
+            self._survives(mutant)
         return True
+
+    def _survives(self, mutant: Mutant) -> None:
+        self.outcome.survived.append(mutant)
+        print(f"{SURVIVED}{mutant.line} {mutant.name}", file=sys.__stdout__, flush=True)
 
     def _next(self) -> Mutant:
         """Take another mutant, or one that lives, so that when the time is over none is left half tried."""
@@ -274,8 +280,7 @@ class Mutating:
             elif os.waitstatus_to_exitcode(status) == _SURVIVED and one.mutant in self._later:
                 self._living.append(one.mutant)
             elif os.waitstatus_to_exitcode(status) == _SURVIVED:
-                self.outcome.survived.append(one.mutant)
-                print(f"survived: {one.mutant.line} {one.mutant.name}", file=sys.__stdout__, flush=True)
+                self._survives(one.mutant)
             elif os.waitstatus_to_exitcode(status) == (_NO_MUTANT if one.mutant.in_function else _NO_TESTS):
                 self.outcome.problem = f"{one.mutant.name} could not be put in"
             else:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutation.__main__ import report
+from tests.mutation.__main__ import report, survivors
 from tests.mutation.mutants import functions_of, mutants_of
 from tests.mutation.session import AtImport, Outcome
 from tests.mutation.targets import ROOT, TARGETS
@@ -101,3 +101,10 @@ def test_the_report_counts_each_module_and_names_what_no_page_explains(module: P
     assert one.name not in text
     assert f"survived, not explained: line {two.line}, `{two.name}`" in text
     assert "1 mutants were left out, drawn with --seed 7" in text
+
+
+def test_what_survived_is_found_again_in_the_output_though_its_line_has_moved(module: Path) -> None:
+    module.write_text("def f(a, b):\n    return a < b or a\n")
+    one, two, three, four = mutants_of("subject", module)[:4]
+    output = f".survived: 7 {three.name}\n50 of 100, 92.0%\nsurvived: 2 {one.name}\nnot used: {four.name}\n"
+    assert survivors(output, [one, two, three, four]) == [one, three]
