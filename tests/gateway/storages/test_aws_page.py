@@ -1,23 +1,19 @@
-"""What docs/aws.md says: its examples make storages that sign, and its table is what the signers promise."""
+"""What docs/aws.md says of signatures is what the signers promise."""
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.storages import PrivateS3Storage
 from providers import CloudFrontProvider, Download, S3Provider, StaticCredentials, Upload, UploadPart
 from providers.types import Provider
-from tests.emulators.aws_identities import forget_this_machine
 from tests.providers.clouds import PEM, query_of
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "aws.md").read_text()
-EXAMPLES = dict(re.findall(r"\n## (.*)\n(?:(?!\n## )[\s\S])*?```python\n([\s\S]*?)```", PAGE))
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TTL = timedelta(minutes=5)
 FULL = Download(
@@ -27,38 +23,10 @@ FULL = Download(
 
 
 def rows_of(heading: str) -> dict[str, list[str]]:
-    table = re.search(r"(?:^\|.*\|\n)+", PAGE.partition(f"## {heading}\n")[2] if heading else PAGE, re.MULTILINE)
+    table = re.search(r"(?:^\|.*\|\n)+", PAGE.partition(f"## {heading}\n")[2], re.MULTILINE)
     assert table is not None
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()]
     return {first: others for first, *others in lines[2:]}
-
-
-class TestExamples:
-    @pytest.fixture(autouse=True)
-    def machine(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        forget_this_machine(monkeypatch, tmp_path)
-        monkeypatch.setenv("FILES_ACCESS_KEY_ID", "AK")
-        monkeypatch.setenv("FILES_SECRET_ACCESS_KEY", "SK")
-
-    def storage_of(self, heading: str, key: Path) -> PrivateS3Storage:
-        key.write_text(PEM)
-        found: dict[str, Any] = {}
-        exec(EXAMPLES[heading].replace("/run/secrets/key.pem", str(key)), {"STORAGES": found, "os": os, "Path": Path})
-        assert found["private"]["BACKEND"] == "gateway.storages.PrivateS3Storage"
-        return PrivateS3Storage(**found["private"]["OPTIONS"])
-
-    def test_every_credential_of_the_first_table_has_one_and_a_link_to_it(self) -> None:
-        linked = [re.search(r"\[.*\]\(#(.*)\)", first) for first in rows_of("")]
-        anchors = [re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in EXAMPLES]
-        assert [match and match[1] for match in linked] == anchors
-
-    @pytest.mark.parametrize("heading", EXAMPLES)
-    def test_makes_a_storage_that_signs_as_told(self, heading: str, tmp_path: Path) -> None:
-        storage = self.storage_of(heading, tmp_path / "key.pem")
-        # A profile's kind is not known before it is asked for.
-        offline = heading in ("Static keys", "A CloudFront key group")
-        assert storage.provider.capabilities.offline == offline
-        assert storage.provider_for(Upload).base_url == ("https://acme-files-private.s3.eu-central-1.amazonaws.com/")
 
 
 class TestTable:

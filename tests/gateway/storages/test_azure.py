@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import secrets
 import threading
 import warnings
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -660,27 +658,3 @@ def test_a_managed_identity_moves_the_bytes_and_signs(azurite_oauth: Any, monkey
         assert fetch(storage, name).body == read(storage, name) == b"x"
         # One for the SDK, which keeps it, and one for the key.
         assert identity.asked() == 2
-
-
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "azure.md"
-EXAMPLES = dict(re.findall(r"## (.*)\n(?:(?!## )[\s\S])*?```python\n([\s\S]*?)```", PAGE.read_text()))
-
-
-class TestTheExamplesOfTheDocumentation:
-    def test_each_credential_has_one(self) -> None:
-        assert list(EXAMPLES) == [
-            "A managed identity", "Workload identity", "Any other token credential", "An account key",
-        ]  # fmt: skip
-
-    @pytest.mark.parametrize("heading", EXAMPLES)
-    def test_it_makes_a_storage_that_signs_as_told(self, heading: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AZURE_ACCOUNT_KEY", KEY)
-        for name in ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"):
-            monkeypatch.setenv(name, "11111111-2222-3333-4444-555555555555")
-        entries: dict[str, Any] = {}
-        exec(EXAMPLES[heading], {"STORAGES": entries, "os": os})
-        entry = entries["private"]
-        assert entry["BACKEND"] == "gateway.storages.PrivateAzureStorage"
-        storage = PrivateAzureStorage(**entry["OPTIONS"])
-        assert storage.provider.capabilities.offline == (heading == "An account key")
-        assert storage.provider.base_url == "https://acmefiles.blob.core.windows.net/private/"

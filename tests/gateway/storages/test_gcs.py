@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import re
 import secrets
 import threading
 from collections.abc import Iterator
@@ -624,28 +623,3 @@ class TestProcessesAndThreads:
         child = forked(work)
         assert os.waitpid(child, 0)[1] == 0
         assert storage.client is inherited
-
-
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "google-cloud.md"
-EXAMPLES = dict(re.findall(r"## (.*)\n(?:(?!## )[\s\S])*?```python\n([\s\S]*?)```", PAGE.read_text()))
-
-
-class TestTheExamplesOfTheDocumentation:
-    def test_each_credential_has_one(self) -> None:
-        assert list(EXAMPLES) == [
-            "A service account key", "An HMAC key", "No key, by impersonation", "No key, by workload identity",
-        ]  # fmt: skip
-
-    @pytest.mark.parametrize("heading", EXAMPLES)
-    def test_it_makes_a_storage_that_signs_as_told(
-        self, heading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("HMAC_SECRET", "secret")
-        key = tmp_path / "key.json"
-        key.write_text(json.dumps(INFO))
-        storages: dict[str, Any] = {}
-        exec(EXAMPLES[heading].replace("/run/secrets/key.json", str(key)), {"STORAGES": storages, "os": os})
-        entry = storages["private"]
-        assert entry["BACKEND"] == "gateway.storages.PrivateGCSStorage"
-        made = PrivateGCSStorage(**entry["OPTIONS"])
-        assert made.provider.capabilities.offline == (not heading.startswith("No key"))
