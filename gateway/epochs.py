@@ -24,8 +24,17 @@ from gateway.models import Epoch, Issuance
 from gateway.principals import SESSION_EPOCH, Principal, ambient_lease
 
 __all__ = [
-    "Now", "check_not_overtaken", "is_void", "keep", "kept", "now", "object_targets", "stamp_of", "void_credential",
-]  # fmt: skip
+    "Now",
+    "check_not_overtaken",
+    "digests_of",
+    "is_void",
+    "keep",
+    "kept",
+    "now",
+    "object_targets",
+    "stamp_of",
+    "void_credential",
+]
 
 Scope = Epoch.Scope
 _NOBODY = "0" * 32
@@ -50,10 +59,15 @@ class Now:
 
 def now(principal: Principal, tenant: str = "") -> Now:
     """Read the epochs that concern a principal, in one query."""
-    named = {Epoch.digest_of(Scope.COUNTER): "number"}
-    named |= {Epoch.digest_of(*about): about[0].value for about in _epochs_of(principal, tenant)}
-    found = _numbers(f"digest IN ({', '.join(['%s'] * len(named))})", *named)
-    return Now(**{named[digest]: number for digest, number in found.items()})
+    digests = digests_of(principal, tenant)
+    found = _numbers(f"digest IN ({', '.join(['%s'] * len(digests))})", *digests.values())
+    return Now(**{name: found.get(digest, 0) for name, digest in digests.items()})
+
+
+def digests_of(principal: Principal, tenant: str = "") -> dict[str, str]:
+    """Name the rows that :class:`Now` is read from, by its attributes."""
+    digests = {"number": Epoch.digest_of(Scope.COUNTER)}
+    return digests | {scope.value: Epoch.digest_of(scope, target) for scope, target in _epochs_of(principal, tenant)}
 
 
 def keep(principal: Principal, read: Now) -> None:

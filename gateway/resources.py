@@ -34,6 +34,7 @@ __all__ = [
     "Resource",
     "alias_of",
     "built",
+    "could_be",
     "facts_of",
     "facts_of_name",
     "is_private_storage",
@@ -264,7 +265,7 @@ def rows_of(resources: Iterable[Resource]) -> models.QuerySet[Any]:
     wanted = list(resources)
     model, field = wanted[0].model, wanted[0].field
     assert model is not None
-    pks = {resource.pk for resource in wanted if _could_be(model, resource.pk)}
+    pks = {resource.pk for resource in wanted if could_be(model, resource.pk)}
     conditions: dict[str, Any] = {"pk": pks.pop()} if len(pks) == 1 else {"pk__in": pks}
     if len(wanted) == 1 and wanted[0].key is not None and not wanted[0].is_new:
         conditions[field or "key"] = wanted[0].key
@@ -313,7 +314,7 @@ def facts_of_name(filename: str) -> Facts:
     return Facts(filename=filename, content_type=None if encoding else content_type)
 
 
-def _could_be(model: type[models.Model], pk: Any) -> bool:
+def could_be(model: type[models.Model], pk: Any) -> bool:
     """Tell whether a column could hold what an instance says its primary key is."""
     try:
         return _fits(cast("Any", model._meta.pk).to_python(pk))

@@ -6,8 +6,9 @@ Must not sign, and must not take an instance's word for what its row says.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 from django.db import DatabaseError, models
@@ -29,12 +30,14 @@ from gateway.policies import (
     Deny,
     Failure,
     Fitting,
+    annotate_branch,
     branches_of,
     evaluate_many,
-    numbered,
+    number_by_row,
 )
 from gateway.principals import Principal
 from gateway.resources import resolved, rows_of
+from gateway.rows import row_and_epochs, row_of
 from providers.keys import key_error
 
 __all__ = ["decide", "reading"]
@@ -64,8 +67,15 @@ def decide(principal: Principal, asks: Sequence[Ask], kept: epochs.Now | None = 
     if not asks:
         return nothing
     tenant = tenant_name(principal)
+    known: list[models.Model | None] | None = None
     with reading():
-        read = epochs.now(principal, tenant) if kept is None or tenant else kept
+        if kept is not None and not tenant:
+            read = kept
+        elif len(asks) == 1 and asks[0].resource.model is not None:
+            row, read = row_and_epochs(asks[0].resource, principal, tenant)
+            known = [row]
+        else:
+            read = epochs.now(principal, tenant)
         problem = epochs.void_credential(principal, tenant, read)
     if problem:
         for ask in asks:
@@ -87,7 +97,7 @@ def decide(principal: Principal, asks: Sequence[Ask], kept: epochs.Now | None = 
             if model is None:
                 _decide_by_path(principal, group)
             else:
-                _decide_by_row(principal, model, kind, group)
+                _decide_by_row(principal, model, kind, group, known)
     return read
 
 
@@ -104,7 +114,18 @@ def _decide_by_path(principal: Principal, asks: Sequence[Ask]) -> None:
             make_operation(ask)
 
 
-def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, asks: Sequence[Ask]) -> None:
+def _decide_by_row(
+    principal: Principal,
+    model: type[models.Model],
+    kind: type,
+    asks: Sequence[Ask],
+    known: Sequence[models.Model | None] | None,
+) -> None:
+    """Decide about rows of one model.
+
+    Args:
+        known: the rows where they are read already; None where they are not.
+    """
     policy = policy_for(asks[0].resource)
     branches = _branches(policy, principal, kind, model)
     if branches == []:
@@ -118,16 +139,23 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
     asks = [ask for ask in asks if ask.refusal is None]
     if not asks:
         return
-    rows = rows_of([ask.resource for ask in asks])
+    resources = [ask.resource for ask in asks]
     fitting = None if branches is None else Fitting(branches)
-    number_of: Callable[[Any], int | None] = lambda _: None  # noqa: E731
+    number_of: Callable[[Any], int | None] | None = None
+    rows: Iterable[models.Model | None] | None = None
     if branches is not None:
         try:
-            rows, number_of = numbered(rows, branches)
+            number_of = number_by_row(model, branches)
+            if number_of is None:
+                rows, number_of = annotate_branch(rows_of(resources), branches), attrgetter("gateway_branch")
         except Exception:
             logger.exception("policy %s has a condition that is no query", policy)
             fitting = None
-    found = {row.pk: row for row in rows}
+    if rows is None:
+        rows = known
+    if rows is None:
+        rows = rows_of(resources) if len(resources) > 1 else [row_of(resources[0])]
+    found = {row.pk: row for row in rows if row is not None}
     undecided: list[Ask] = []
     for ask in asks:
         row: Any = found.get(ask.resource.pk)
@@ -141,7 +169,7 @@ def _decide_by_row(principal: Principal, model: type[models.Model], kind: type, 
         if problem := other_tenant(principal, row):
             ask.refuse(problem)
         elif make_operation(ask):
-            branch = None if fitting is None else _fitting_branch(fitting, number_of(row))
+            branch = None if fitting is None else _fitting_branch(fitting, number_of(row) if number_of else None)
             if fitting is None or isinstance(branch, Failure):
                 undecided.append(ask)
             else:

@@ -31,7 +31,8 @@ from gateway.policies import (
     DownloadPrefix,
 )
 from gateway.principals import Principal, ambient_lease
-from gateway.resources import Resource, facts_of, private_storage, resolved, rows_of
+from gateway.resources import Resource, facts_of, private_storage, resolved
+from gateway.rows import row_of
 from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput
 from providers.types import Download, Upload
@@ -147,7 +148,7 @@ def rehearse(
     found = resource
     if resource.model is not None:
         with reading():
-            row = rows_of([resource]).first()
+            row = row_of(resource)
         if row is not None and asker is not None and (problem := other_tenant(asker, row)):
             raise AccessDenied(problem, resource)
         found = (None if row is None else resolved(resource, row)) or resource

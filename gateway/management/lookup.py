@@ -12,7 +12,8 @@ from django.core.management.base import CommandError
 from django.db import router
 
 from gateway.errors import InvalidReference
-from gateway.resources import Resource, parse_reference, resolved, rows_of
+from gateway.resources import Resource, parse_reference, resolved
+from gateway.rows import row_of
 
 __all__ = ["object_of", "resource_of", "text_of", "user_of"]
 
@@ -50,7 +51,7 @@ def resource_of(reference: str) -> Resource:
 def object_of(reference: str) -> str:
     """Return ``alias:key`` of the object that a reference means now."""
     resource = resource_of(reference)
-    row = rows_of([resource]).first()
+    row = row_of(resource)
     found = None if row is None else resolved(resource, row)
     if found is None:
         raise CommandError(f"there is no file {reference!a}; name its object as alias:key")

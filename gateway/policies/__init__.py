@@ -7,7 +7,7 @@ that reads the row; all others see the row, never the caller's instance.
 from __future__ import annotations
 
 from gateway.policies.answers import DATABASE_DOWN, NO_LIMITS, Allow, Decided, Deny, Failure, Limits
-from gateway.policies.branches import Branch, Fitting, annotate_branch, branches_of, numbered
+from gateway.policies.branches import Branch, Fitting, annotate_branch, branches_of, number_by_row
 from gateway.policies.combining import And, Composable, Not, Or, Policy, evaluate, evaluate_many, visible
 from gateway.policies.operations import (
     OPERATIONS,
@@ -67,7 +67,7 @@ __all__ = [
     "branches_of",
     "evaluate",
     "evaluate_many",
-    "numbered",
+    "number_by_row",
     "visible",
 ]
 

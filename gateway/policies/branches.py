@@ -6,7 +6,6 @@ Must not combine policies, and must not pass for a condition what is none: a que
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,7 +23,7 @@ __all__ = [
     "asked",
     "branches_of",
     "check_conditions",
-    "numbered",
+    "number_by_row",
     "on_row",
     "settled",
 ]
@@ -85,20 +84,18 @@ class Fitting:
         return self._answers[position]
 
 
-def numbered(
-    rows: models.QuerySet[Any], branches: Sequence[Branch]
-) -> tuple[models.QuerySet[Any], Callable[[Any], int | None]]:
-    """Return rows, and how to tell of each the number of the first branch whose condition it fits; None for none.
+def number_by_row(model: type[models.Model], branches: Sequence[Branch]) -> Callable[[Any], int | None] | None:
+    """Return how to tell of a row the number of the first branch whose condition it fits; None where a query must.
 
     A whole number or a UUID in a column of the row's own is compared here, which takes a fraction of the time that
-    the ORM needs to put it into the query; the query computes everything else.
+    the ORM needs to put it into the query.
     """
     conditions, otherwise = _conditions(branches)
-    columns = [_column_value(rows.model, condition) for condition in conditions.values()]
+    columns = [_column_value(model, condition) for condition in conditions.values()]
     if None in columns:
-        return annotate_branch(rows, branches), attrgetter("gateway_branch")
+        return None
     values = [(number, *column) for number, column in zip(conditions, columns, strict=True) if column is not None]
-    return rows, lambda row: next((number for number, name, value in values if getattr(row, name) == value), otherwise)
+    return lambda row: next((number for number, name, value in values if getattr(row, name) == value), otherwise)
 
 
 def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> models.QuerySet[Any]:

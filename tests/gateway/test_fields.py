@@ -432,7 +432,7 @@ class TestAnswers:
         self, document: Document, alice: Any, ask: Any, django_assert_num_queries: Any
     ) -> None:
         with acting_as(alice):
-            with django_assert_num_queries(4):  # the row, its record, and epochs before and after
+            with django_assert_num_queries(3):  # the row with epochs, its record, and epochs after
                 ask(document.file)
             ask(document.file)
         assert Issuance.objects.count() == 2

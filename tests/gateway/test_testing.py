@@ -276,8 +276,8 @@ class TestInATestCase(TestCase):
         cls.document = new_document(cls.user)
 
     def test_a_link_costs_what_it_costs_in_a_request(self) -> None:
-        # What was taken back, the decision, the audit row, what was taken back meanwhile.
-        with assert_issued(1), self.assertNumQueries(4), as_user(self.user), no_links_in_caches():
+        # The row with what was taken back, the audit row, what was taken back meanwhile.
+        with assert_issued(1), self.assertNumQueries(3), as_user(self.user), no_links_in_caches():
             assert self.document.file.url
 
     def test_every_test_begins_without_rows(self) -> None:

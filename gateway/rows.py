@@ -1,0 +1,109 @@
+"""Reads the one row that a question is about, and in the same statement what was taken back.
+
+Every link and every file that is served asks for both, and the ORM takes longer to write such a statement than the
+database to answer it: it is written once for each model. Must not decide, nor keep what a database said.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.db import connections, models, router
+
+from gateway import epochs
+from gateway.models import Epoch, File, FileState
+from gateway.principals import Principal
+from gateway.resources import Resource, could_be, rows_of
+
+__all__ = ["row_and_epochs", "row_of"]
+
+# Primary keys that are compared in one way, whatever the value.
+_EXAMPLES: dict[type, Any] = {models.AutoField: 1, models.BigAutoField: 1, models.UUIDField: uuid.UUID(int=1)}
+
+
+def row_of(resource: Resource) -> models.Model | None:
+    """Return the row that a resource of a model means, as :func:`gateway.resources.rows_of` finds it."""
+    statement = _statement_for(resource)
+    if statement is None:
+        return rows_of([resource]).first()
+    values = statement.fetch(statement.sql, [], resource.pk)
+    return None if values is None else statement.row(values)
+
+
+def row_and_epochs(resource: Resource, principal: Principal, tenant: str) -> tuple[models.Model | None, epochs.Now]:
+    """Return the row that a resource of a model means, and what had been taken back when it was read.
+
+    What is not there costs the database the same.
+    """
+    statement = _statement_for(resource)
+    if statement is None or statement.using != router.db_for_write(Epoch):
+        read = epochs.now(principal, tenant)
+        return row_of(resource), read
+    digests = epochs.digests_of(principal, tenant)
+    table = connections[statement.using].ops.quote_name(Epoch._meta.db_table)
+    numbers = ", ".join(f"(SELECT number FROM {table} WHERE digest = %s) AS {name}" for name in digests)  # noqa: S608
+    # Where there is no row its columns are null.
+    sql = f"SELECT * FROM (SELECT {numbers}) AS epochs LEFT JOIN ({statement.sql}) AS found ON 1 = 1"  # noqa: S608
+    values = statement.fetch(sql, list(digests.values()), resource.pk)
+    assert values is not None
+    read = epochs.Now(**{name: number or 0 for name, number in zip(digests, values, strict=False)})
+    return statement.row(values[len(digests) :]), read
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """How the ORM reads a row of a model by its primary key.
+
+    Attributes:
+        sql: with a place for the key.
+        columns: what it selects, as the ORM has it; the names of their attributes are beside.
+    """
+
+    model: type[models.Model]
+    using: str
+    sql: str
+    columns: Sequence[Any]
+    names: Sequence[str]
+
+    def fetch(self, sql: str, parameters: Sequence[Any], pk: Any) -> tuple[Any, ...] | None:
+        connection: Any = connections[self.using]
+        key: Any = self.model._meta.pk
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [*parameters, key.get_db_prep_value(pk, connection)])
+            values: tuple[Any, ...] | None = cursor.fetchone()
+            return values
+
+    def row(self, values: Sequence[Any]) -> models.Model | None:
+        """Make of values what the ORM makes of them; of a file that is not ready there is no row."""
+        key: Any = self.model._meta.pk
+        if values[self.names.index(key.attname)] is None:
+            return None
+        compiler: Any = models.sql.Query(self.model).get_compiler(self.using)
+        if converters := compiler.get_converters(self.columns):
+            (values,) = compiler.apply_converters([list(values)], converters)
+        row = self.model.from_db(self.using, self.names, values)
+        return None if isinstance(row, File) and row.state != FileState.READY else row
+
+
+def _statement_for(resource: Resource) -> _Statement | None:
+    """Return the statement that finds a resource's row; None where the ORM has to write it."""
+    assert resource.model is not None
+    if resource.pk is None or not could_be(resource.model, resource.pk):
+        return None
+    return _statement(resource.model, router.db_for_write(resource.model))
+
+
+@lru_cache(maxsize=1024)
+def _statement(model: type[models.Model], using: str) -> _Statement | None:
+    """Have the ORM write the statement of a model; None where it may be another one the next time."""
+    example = _EXAMPLES.get(type(model._meta.pk))
+    if example is None or model._meta.parents or type(model._base_manager) is not models.Manager:
+        return None
+    compiler: Any = model._base_manager.using(using).filter(pk=example).query.get_compiler(using)
+    sql, _ = compiler.as_sql()
+    columns = [column for column, *_ in compiler.select]
+    return _Statement(model, using, sql, columns, [column.target.attname for column in columns])
