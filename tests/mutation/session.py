@@ -37,7 +37,7 @@ _LEAST_SECONDS = 20  # how long a mutant may run, at least
 _TIMES = 6  # and how many times as long as its tests need without it
 _SECONDS_AT_FIRST = 15  # of tests before the next mutant has its turn; what lives then meets the others later
 _NEARNESS = 4  # as much quicker may another test be than one that runs anything of the mutant's file
-_SECONDS_AT_IMPORT = 60  # what the tests of a mutant that shows at import may need without it
+_SECONDS_AT_IMPORT = 20  # what the tests of a mutant that shows at import may need without it
 
 
 @dataclass
@@ -249,11 +249,15 @@ class Mutating:
         return first
 
     def _order_of(self, mutant: Mutant) -> Path:
-        """Write down as many tests as there is time for, the quickest first: most see such a fault, or none does."""
+        """Write down as many tests as there is time for: the quickest, and first those that killed its neighbours."""
         near = set().union(*self._touching[str(mutant.file)].values())
+        killers = self._killers[mutant.module]
         tests = []
         seconds = 0.0
-        for test in sorted(self._seconds, key=lambda test: self._seconds[test] / (_NEARNESS if test in near else 1)):
+        for test in sorted(
+            self._seconds,
+            key=lambda test: self._seconds[test] / ((_NEARNESS if test in near else 1) * (1 + killers[test])),
+        ):
             if seconds + self._seconds[test] <= _SECONDS_AT_IMPORT:
                 seconds += self._seconds[test]
                 tests.append(test)
