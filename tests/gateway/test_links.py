@@ -40,7 +40,7 @@ from gateway.errors import (
     UnsafeLink,
 )
 from gateway.links import IssuedURL, LinkText, Permit, Refusal
-from gateway.links.answers import Rehearsal
+from gateway.links.answers import Rehearsal, Way
 from gateway.links.asks import Ask
 from gateway.links.deciding import decide
 from gateway.models import ApiToken, File, Issuance
@@ -2033,6 +2033,7 @@ ANSWERED: list[Any] = [
     Refusal(resource=SOMETHING, error=AccessDenied("no", SOMETHING), reason="no"),
     Rehearsal(resource=SOMETHING, operation=None, is_known=True, refusal="no", policy="", limits={}, limited_by="",
               seconds=1, signed_at=None),
+    Way(delivery="django"),
 ]  # fmt: skip
 
 
