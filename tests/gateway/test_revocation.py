@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from gateway.models import ApiToken, Epoch, File, Grant, Issuance
 from gateway.policies import Allow, Limits
 from gateway.principals import SYSTEM, Lease, Principal, acting_as, principal_of_user
 from gateway.resources import Resource
-from gateway.revocation import Revoked, end_grant, revoke
+from gateway.revocation import Living, Revoked, end_grant, revoke
 from providers.types import Download, Upload
 from tests.gateway.api.support import by_session, by_token
 from tests.gateway.conftest import new_file, request_of
@@ -373,6 +374,24 @@ def _expired(user: Any) -> Issuance:
         at=at, decision="issued", principal=f"user:{user.pk}", operation="Download", storage_alias="cloud",
         resource="x", expires_at=at + timedelta(minutes=5),
     )  # fmt: skip
+
+
+MADE: list[Any] = [
+    Living(storage_alias="cloud", links=1, until=timezone.now()),
+    Revoked(scope="tenant", target="acme", number=1, at=timezone.now(), ended=0, tokens=0, living=()),
+]
+
+
+@pytest.mark.parametrize("answer", MADE, ids=lambda answer: type(answer).__name__)
+def test_what_is_answered_is_made_by_names_and_not_changed(answer: Any) -> None:
+    values = {field.name: getattr(answer, field.name) for field in fields(answer)}
+
+    assert type(answer)(**values) == answer
+    with pytest.raises(TypeError, match="positional"):
+        type(answer)(*values.values())
+    for name, value in values.items():
+        with pytest.raises(FrozenInstanceError):
+            setattr(answer, name, value)
 
 
 def test_it_is_recorded_who_took_what_back_and_why(alice: Any) -> None:
