@@ -113,7 +113,7 @@ def deliver(
     now = datetime.now(UTC)
     read = decide(principal, [ask], read)
     way = Way() if ask.refusal is not None else way_of(ask.resource.storage_alias)
-    if ask.refusal is None and way.is_signed:
+    if way.is_signed:
         sign_asks(principal, [ask], None, now, read)
     elif ask.refusal is None:
         prepare(principal, ask, None, now)

@@ -189,7 +189,7 @@ def _complete(ask: Ask, storage: Any) -> Any:
     key = storage.object_key(operation.key)
     ask.link_id = f"lnk_{secrets.token_hex(16)}"
     if not isinstance(operation, Download):
-        return operation if key == operation.key else dataclasses.replace(operation, key=key)
+        return dataclasses.replace(operation, key=key)
     facts = facts_of(ask.resource)
     content_type = operation.content_type or facts.content_type or UNKNOWN_TYPE
     disposition = operation.disposition or "inline"

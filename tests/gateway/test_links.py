@@ -525,6 +525,36 @@ def test_a_permit_that_is_refused_is_raised_and_recorded(alice: Any, bob: Any) -
     assert [row.decision for row in issuances()] == ["refused"]
 
 
+def test_a_permit_for_what_is_not_there_is_refused_for_that(alice: Any) -> None:
+    with pytest.raises(AccessDenied):
+        links.permit(user_of(alice), replace(document_of(alice), pk=10**6))
+    assert [row.reason for row in issuances()] == ["no such row, or it names another object"]
+
+
+def test_a_download_whose_authority_has_ended_is_refused_on_record_and_not_counted(alice: Any) -> None:
+    with pytest.raises(AccessDenied):
+        links.permit(user_of(alice, authority_ends_at=until(-1)), document_of(alice), delivery="django")
+    assert [(row.decision, row.reason) for row in issuances()] == [("refused", "the authority to ask has ended")]
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_which_way_a_download_goes_is_asked_after_a_yes_alone(alice: Any, bob: Any, who: str) -> None:
+    asked: list[str] = []
+
+    def way_of(alias: str) -> Way:
+        asked.append(alias)
+        return Way(is_signed=True)
+
+    resource = document_of(alice)
+    with request_of(alice) as lease:
+        with nullcontext() if who == "alice" else pytest.raises(AccessDenied):
+            links.deliver(user_of(alice if who == "alice" else bob), resource, Download, way_of)
+
+        # A link is in the answer, which Django's cache would keep for others.
+        assert hasattr(lease.request, "_cache_update_cache") == (who == "alice")
+    assert asked == (["private"] if who == "alice" else [])
+
+
 def test_only_downloads_are_permitted(alice: Any) -> None:
     with pytest.raises(TypeError, match="Delete is not served; Download"):
         links.permit(user_of(alice), document_of(alice), Delete)
@@ -536,7 +566,7 @@ def test_what_the_caller_can_mend_is_told_for_every_row_alike(alice: Any) -> Non
     missing = replace(document_of(alice), pk=10**6)
 
     for resource in (document_of(alice), document_of(None), missing):
-        for ask in (links.issue, links.authorize):
+        for ask in (links.issue, links.authorize, links.permit):
             with pytest.raises(InvalidOperation):
                 ask(user_of(alice), resource, asked)
 
@@ -643,6 +673,16 @@ def test_who_has_no_tenant_is_refused_and_the_system_is_of_all(alice: Any, setti
 
     assert isinstance(refused(ANONYMOUS, Resource.of_file(new_file(alice))), AccessDenied)
     assert links.issue(replace(SYSTEM, reason="report"), document_of(alice, title="t2"))
+    assert [row.tenant for row in issuances()] == ["", ""]
+
+
+@pytest.mark.parametrize("name", ["", None], ids=["without a name", "none"])
+def test_who_is_of_no_tenant_has_none_on_record(alice: Any, settings: Any, name: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"TENANT": TENANTS}
+    alice.first_name = name
+
+    links.issue_many(user_of(alice), [document_of(alice, title=""), document_of(alice, title="t1")])
+
     assert [row.tenant for row in issuances()] == ["", ""]
 
 
@@ -934,7 +974,7 @@ def test_a_ttl_that_is_none_is_refused_before_anything_is_asked(
 ) -> None:
     resource = document_of(alice)
 
-    with django_assert_num_queries(0), pytest.raises(error):
+    with django_assert_num_queries(0), pytest.raises(error, match=r"^ttl is "):
         links.issue(user_of(alice), resource, ttl=ttl)
 
 
@@ -987,6 +1027,24 @@ def test_an_authority_that_has_ended_gets_nothing(
 
     assert isinstance(error, AccessDenied)
     assert error.reason == "the authority to ask has ended"
+
+
+# how many seconds of the authority are left, and what the link may live of them
+LAST_SECONDS: dict[str, tuple[float, int, str]] = {
+    "less than one": (0.999999, 0, "the authority to ask has ended"),
+    "one": (1, 1, ""),
+    "less than two": (1.999999, 1, ""),
+}
+
+
+@pytest.mark.parametrize(("left", "life", "refusal"), LAST_SECONDS.values(), ids=LAST_SECONDS)
+def test_the_last_whole_second_of_an_authority_is_a_link_long(alice: Any, left: float, life: int, refusal: str) -> None:
+    now = datetime.now(UTC)
+    ending = user_of(alice, authority_ends_at=now + seconds(left))
+
+    rehearsal = links.rehearse(ending, document_of(alice), Download, now=now)
+
+    assert (rehearsal.seconds, rehearsal.refusal) == (life, refusal)
 
 
 def test_an_end_without_a_time_zone_is_local_time(alice: Any, settings: Any) -> None:
@@ -1187,6 +1245,7 @@ def test_no_error_page_shows_the_options_of_a_storage_that_cannot_be_built(
         shown.append(f"{error!r} {frames!r}")
         error = error.__cause__ or error.__context__
     assert len(shown) == 2
+    assert told.__cause__ is not None
     assert SECRET not in "".join(shown)
 
 
@@ -1205,7 +1264,7 @@ def test_a_location_that_makes_the_key_invalid_is_refused_and_logged(
 
     resource = arranged(provider=Moved, location="../")
 
-    assert isinstance(refused(user_of(alice), resource), AccessDenied)
+    assert refused(user_of(alice), resource).reason == "what the row says of the object cannot be signed"  # type: ignore[attr-defined]
     assert "cannot be signed" in caplog.text
 
 
@@ -1562,6 +1621,14 @@ def test_another_link_is_another(alice: Any, bob: Any, name: str) -> None:
         assert len(lease.pending) == len(urls) == (2 if name == "the same, said by code" else 3)
 
 
+def test_a_question_that_makes_no_operation_is_not_answered_from_memory(alice: Any) -> None:
+    resource = document_of(alice)
+    with request_of(alice):
+        links.issue_once(resource)
+        with pytest.raises(TypeError, match="positional"):
+            links.issue_once(resource, partial(Download, "uploads/another"))
+
+
 def test_a_changed_name_is_not_answered_from_memory(alice: Any, bob: Any) -> None:
     document = new_document(alice)
     with request_of(alice):
@@ -1892,6 +1959,10 @@ def test_a_probe_signs_one_fixed_key_and_decides_nothing() -> None:
     assert issuances() == []
 
 
+def test_a_probe_below_the_fixed_key_is_signed_by_its_name() -> None:
+    assert urlsplit(links.probe("private", name="a.txt").url).path.endswith("/uploads/gateway-probe/a.txt")
+
+
 @pytest.mark.parametrize("alias", ["nowhere", "default", ""])
 def test_a_probe_of_no_private_storage_is_unavailable(alias: str) -> None:
     with pytest.raises(StorageUnavailable):
@@ -1941,6 +2012,18 @@ def test_cookies_that_open_anything_else_do_not_leave(arranged: Any, opens: str,
             links.issue_cookies(system, "arranged", "courses/1/")
 
     assert [row.decision for row in issuances()] == ["issued" if leaves else "refused"]
+
+
+def test_cookies_that_nobody_may_have_are_refused_for_that_whatever_the_prefix(arranged: Any, alice: Any) -> None:
+    arranged(provider=LyingDistribution)
+
+    for prefix in ("courses/1", "courses/1/"):
+        with pytest.raises(AccessDenied):
+            links.issue_cookies(user_of(alice), "arranged", prefix)
+
+    assert {row.reason for row in issuances()} == {
+        "no row is known for the key, and PATH_POLICIES has no policy for the alias"
+    }
 
 
 # Sessions that a store opens for an upload.

@@ -17,7 +17,7 @@ from gateway import links, windows
 from gateway.errors import AccessDenied, StorageUnavailable
 from gateway.links import IssuedURL, door, signing
 from gateway.policies import Allow, Limits, Upload
-from gateway.principals import Principal
+from gateway.principals import ANONYMOUS, Principal
 from gateway.resources import Resource
 from gateway.storages.base import INLINE_TYPES
 from providers import (
@@ -201,6 +201,12 @@ class TestOneURL:
         assert [row.at for row in rows] == [START + timedelta(seconds=seconds) for seconds in (1, 2, 3)]
         assert len({(row.link_id, row.link_hash, row.expires_at) for row in rows}) == 1
         assert {row.limited_by for row in rows} == {"url_window"}
+
+    def test_names_what_shortened_it_further(self, by_path: Any, arranged: Any) -> None:
+        arranged()
+        link = links.issue(ANONYMOUS, by_path(Limits(max_ttl=timedelta(seconds=TTL - 100))))
+        assert link.expires_at == START + timedelta(seconds=TTL - 100)
+        assert link.limited_by == "policy"
 
     def test_is_decided_about_every_time(self, alice: Any, arranged: Any, clock: Any) -> None:
         arranged()
