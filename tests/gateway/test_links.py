@@ -1047,6 +1047,15 @@ def test_the_last_whole_second_of_an_authority_is_a_link_long(alice: Any, left: 
     assert (rehearsal.seconds, rehearsal.refusal) == (life, refusal)
 
 
+def test_an_authority_that_ends_with_the_link_shortens_nothing(alice: Any) -> None:
+    now = datetime.now(UTC)
+    ending = user_of(alice, authority_ends_at=now + conf().default_ttl)
+
+    rehearsal = links.rehearse(ending, document_of(alice), Download, now=now)
+
+    assert (rehearsal.seconds, rehearsal.limited_by) == (300, "")
+
+
 def test_an_end_without_a_time_zone_is_local_time(alice: Any, settings: Any) -> None:
     resource = document_of(alice)
     settings.USE_TZ, settings.TIME_ZONE = False, "UTC"
@@ -1249,6 +1258,21 @@ def test_no_error_page_shows_the_options_of_a_storage_that_cannot_be_built(
     assert SECRET not in "".join(shown)
 
 
+def test_a_store_that_asks_nobody_is_told_of_nobody(alice: Any, arranged: Any) -> None:
+    signed = []
+
+    class Recording(Lying):
+        lie = staticmethod(lambda link: link)
+
+        def sign(self, operation: Any, *, ttl: timedelta, now: datetime) -> Any:
+            signed.append(operation)
+            return super().sign(operation, ttl=ttl, now=now)
+
+    links.issue(user_of(alice), arranged(provider=Recording))
+
+    assert [operation.stamp for operation in signed] == [None]
+
+
 def test_a_provider_that_finds_fault_with_the_operation_is_the_callers_error(alice: Any, arranged: Any) -> None:
     told = refused(user_of(alice), arranged(provider=lying(raising(InvalidOperation("no such thing here")))))
 
@@ -1446,9 +1470,13 @@ def test_the_version_and_the_name_are_the_rows_unless_said_otherwise(alice: Any,
     resource = arranged()
     File.objects.update(version="v1", filename='a"b.pdf')
 
-    of_the_row = query_of(links.issue(user_of(alice), resource).url)
-    said = query_of(links.issue(user_of(alice), resource, partial(Download, filename="c.pdf", version="v2")).url)
+    link = links.issue(user_of(alice), resource)
+    other_link = links.issue(user_of(alice), resource, partial(Download, filename="c.pdf", version="v2"))
+    of_the_row, said = query_of(link.url), query_of(other_link.url)
 
+    assert (link.filename, other_link.filename) == ('a"b.pdf', "c.pdf")
+    assert link.content_disposition == of_the_row["response-content-disposition"]
+    assert other_link.content_disposition == said["response-content-disposition"]
     assert of_the_row["versionId"] == "v1"
     assert 'filename="a_b.pdf"' in of_the_row["response-content-disposition"]
     assert said["versionId"] == "v2"

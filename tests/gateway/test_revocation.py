@@ -169,6 +169,40 @@ def test_a_stamp_shows_nobodys_name_and_holds_through_a_rotation(alice: Any, set
     assert status_of(url) == 403
 
 
+class Sharing:
+    """Allows everybody, within limits."""
+
+    limits = Limits()
+
+    def decide(self, *_: Any) -> Any:
+        return Allow(self.limits)
+
+
+# is there one link for a window of time, may several share it, and does it end with what one of them was given
+SHARED: dict[str, tuple[bool, bool, bool]] = {
+    "one for all": (True, True, False),
+    "one for each": (True, False, True),
+    "a new one each time": (False, True, True),
+}
+
+
+@pytest.mark.parametrize(("has_window", "is_shareable", "ends"), SHARED.values(), ids=SHARED)
+def test_a_link_that_several_share_is_nobodys_to_be_taken_back_with(
+    alice: Any, settings: Any, has_window: bool, is_shareable: bool, ends: bool
+) -> None:
+    private = settings.STORAGES["private"]
+    options = private["OPTIONS"] | ({"url_window": 60} if has_window else {})
+    settings.STORAGES = settings.STORAGES | {"private": private | {"OPTIONS": options}}
+    policy = Sharing()
+    policy.limits = Limits(shareable=is_shareable)
+    settings.GATEWAY = settings.GATEWAY | {"POLICIES": {"presign_gateway.File": policy}}
+    url = link_to(file_at(alice), alice)
+
+    take_back("principal", f"user:{alice.pk}")
+
+    assert status_of(url) == (403 if ends else 200)
+
+
 def test_a_stamp_of_another_form_is_void() -> None:
     for stamp in ("", "x", "1-", f"-{'0' * 32}", f"{'9' * 20}-{'0' * 32}", f"1-{'0' * 31}", f"1-{'0' * 32}-"):
         assert epochs.is_void("private", "a", stamp) or not stamp
