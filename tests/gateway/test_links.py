@@ -516,7 +516,7 @@ def test_a_permit_is_recorded_as_allowed(alice: Any) -> None:
     permit = links.permit(user_of(alice), resource)
     assert (permit.resource.pk, permit.resource.key, permit.download.key) == (resource.pk, resource.key, resource.key)
     assert permit.ttl == conf().default_ttl
-    assert [row.decision for row in issuances()] == ["allowed"]
+    assert [(row.decision, row.delivery) for row in issuances()] == [("allowed", "")]
 
 
 def test_a_permit_that_is_refused_is_raised_and_recorded(alice: Any, bob: Any) -> None:
