@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connections, router
@@ -22,12 +23,12 @@ from gateway.models import Issuance
 from gateway.principals import Principal, ambient_lease
 from gateway.resources import Resource
 
-__all__ = ["hash_of", "plain", "record", "row_of", "stored", "write"]
+__all__ = ["columns_of", "hash_of", "plain", "record", "row_of", "stored", "write"]
 
 logger = logging.getLogger(__name__)
 
 
-def row_of(
+def columns_of(
     decision: str,
     principal: Principal,
     resource: Resource,
@@ -42,29 +43,34 @@ def row_of(
     limited_by: str = "",
     tenant: str = "",
     delivery: str = "",
-) -> Issuance:
-    """Build the row of one decision; the texts are made plain and cut to what the columns hold."""
+) -> dict[str, Any]:
+    """Return what the row of one decision says; the texts are made plain and cut to what the columns hold."""
     lease = ambient_lease()
-    return Issuance(
-        at=stored(at),
-        decision=decision,
-        principal=plain(principal.id, 255),
-        acted_by=plain(principal.acted_by, 255),
-        credential=principal.credential,
-        tenant=plain(tenant, 255),
-        operation=plain(operation.__name__, 32),
-        storage_alias=plain(resource.storage_alias, 64),
-        resource=plain(resource.id, 512),
-        key=plain(resource.key or "", 1024),
-        policy=plain(policy, 255),
-        reason=plain(reason or principal.reason, 255),
-        link_id=link_id,
-        link_hash=link_hash,
-        expires_at=None if expires_at is None else stored(expires_at),
-        limited_by=limited_by,
-        request_id="" if lease is None else lease.request_id,
-        delivery=delivery,
-    )
+    return {
+        "at": stored(at),
+        "decision": decision,
+        "principal": plain(principal.id, 255),
+        "acted_by": plain(principal.acted_by, 255),
+        "credential": principal.credential,
+        "tenant": plain(tenant, 255),
+        "operation": plain(operation.__name__, 32),
+        "storage_alias": plain(resource.storage_alias, 64),
+        "resource": plain(resource.id, 512),
+        "key": plain(resource.key or "", 1024),
+        "policy": plain(policy, 255),
+        "reason": plain(reason or principal.reason, 255),
+        "link_id": link_id,
+        "link_hash": link_hash,
+        "expires_at": None if expires_at is None else stored(expires_at),
+        "limited_by": limited_by,
+        "request_id": "" if lease is None else lease.request_id,
+        "delivery": delivery,
+    }
+
+
+def row_of(decision: str, principal: Principal, resource: Resource, operation: type, **more: Any) -> Issuance:
+    """Build the row of one decision, of what :func:`columns_of` takes."""
+    return Issuance(**columns_of(decision, principal, resource, operation, **more))
 
 
 def plain(text: str, length: int) -> str:

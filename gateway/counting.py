@@ -11,9 +11,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from django.core import mail
@@ -40,6 +41,7 @@ _SHARED = tuple(
     for field in Issuance._meta.concrete_fields
     if field.attname not in ("id", "at", "count", "request_id")
 )
+_shared = itemgetter(*_SHARED)
 _Kind = tuple[datetime, tuple[Any, ...]]
 
 
@@ -70,15 +72,19 @@ class Counter:
         self._oldest = 0.0  # on the clock, of what is not written
         self._due = 0.0
 
-    def add(self, row: Issuance) -> None:
+    def add(self, columns: Mapping[str, Any]) -> None:
         """Count one answer.
+
+        Args:
+            columns: what its row would say, of :func:`gateway.audit.columns_of`.
 
         Raises:
             AuditUnavailable: there is no room for its kind, or what was counted waits for too long, and neither can
                 be written now.
         """
-        kind = (row.at.replace(second=0, microsecond=0), tuple(getattr(row, name) for name in _SHARED))
-        while not self._take(kind, row.at):
+        at: datetime = columns["at"]
+        kind = (at.replace(second=0, microsecond=0), _shared(columns))
+        while not self._take(kind, at):
             if not self._may_write():
                 raise AuditUnavailable("what was served cannot be written inside a transaction")
             self.flush()
@@ -145,8 +151,8 @@ class _Writer:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def count(self, row: Issuance) -> None:
-        self.counter.add(row)
+    def count(self, columns: Mapping[str, Any]) -> None:
+        self.counter.add(columns)
         self._counted.set()
         if self._thread is None or not self._thread.is_alive():
             self._start()
@@ -185,22 +191,25 @@ _writer = _Writer()
 _counter: Counter | None = None  # also in Django's test environment
 
 
-def count(row: Issuance) -> None:
+def count(columns: Mapping[str, Any]) -> None:
     """Count one answer that serves; its row, with others like it, is written within five seconds.
 
     In Django's test environment nothing is written later, which would be into the next test, or another database: the
     row joins the transaction that the test is in, and where there is none it is left out.
 
+    Args:
+        columns: what its row says, of :func:`gateway.audit.columns_of`.
+
     Raises:
         AuditUnavailable: nothing could be written for a while, or there is no room for more.
     """
     if _counter is not None:
-        _counter.add(row)
+        _counter.add(columns)
     # https://docs.djangoproject.com/en/stable/topics/testing/tools/#email-services
     elif not hasattr(mail, "outbox"):
-        _writer.count(row)
+        _writer.count(columns)
     elif connections[_database()].in_atomic_block:
-        audit.record([row])
+        audit.record([Issuance(**columns)])
 
 
 def flush() -> int:

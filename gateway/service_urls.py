@@ -13,10 +13,11 @@ from gateway.delivery.permalink import permalink
 
 # As gateway.urls, in the same namespace, so that everything is reversed alike.
 _gateway = [
-    *api_urls(files=True),
+    # First, since they are asked for most, and addresses are tried in turn.
     path("f/<path:reference>", permalink, name="permalink"),
     path("forward-auth", forward_auth, name="forward_auth"),
     path("local/<slug:alias>/<path:key>", data_plane, name="local"),
+    *api_urls(files=True),
 ]
 
 urlpatterns = [

@@ -19,7 +19,7 @@ from gateway.delivery.conditional import Validators, precondition, range_fits
 from gateway.delivery.ranges import byte_range
 from gateway.delivery.responses import EVERYWHERE, SANDBOX, FileBytesResponse, FileHeadersResponse, words
 from gateway.resources import alias_of
-from gateway.storages.files import open_beneath
+from gateway.storages.files import open_beneath, version_of
 from gateway.storages.filesystem import PrivateFileSystemStorage
 from providers.errors import InvalidKey
 from providers.types import Download
@@ -53,9 +53,7 @@ def serve_file(
     with ExitStack() as unless_served:
         unless_served.callback(os.close, descriptor)
         status = os.fstat(descriptor)
-        now = int(datetime.now(UTC).timestamp())
-        current = Validators.of(status, now=now)
-        if download.version not in (None, current.version):
+        if download.version is not None and download.version != version_of(status):
             return words(request, 404, "There is no such file.")
         headers = EVERYWHERE | {
             "Cache-Control": cache_control,
@@ -71,6 +69,8 @@ def serve_file(
             case "x_lighttpd":
                 path = f"{storage.location}/{download.key}"
                 return x_sendfile.lighttpd_response(request, path, headers | described(download))
+        now = int(datetime.now(UTC).timestamp())
+        current = Validators.of(status, now=now)
         headers |= {"ETag": current.etag, "Last-Modified": http_date(current.modified_at)}
         match precondition(request.headers, current, reading=True):
             case 412:

@@ -93,12 +93,11 @@ def _count(request: HttpRequest, alias: str, download: Download, response: HttpR
     """
     if response.status_code >= 400:
         return
-    row = audit.row_of(
+    served = audit.columns_of(
         Issuance.Decision.ALLOWED, replace(ANONYMOUS, request=request), Resource.of_key(alias, download.key), Download,
         at=now, link_id=download.link_id or "", delivery="local",
     )  # fmt: skip
-    row.credential = "link"
-    counting.count(row)
+    counting.count(served | {"credential": "link"})
 
 
 def _later(request: HttpRequest) -> HttpResponseBase:

@@ -90,10 +90,10 @@ class BodilessResponse(StreamingHttpResponse):
     """
 
     def __init__(self, request: HttpRequest, *, status: int = 200, headers: dict[str, str]) -> None:
-        super().__init__(_nothing_async() if isinstance(request, ASGIRequest) else (), status=status)
-        del self.headers["Content-Type"]
-        for name, value in headers.items():
-            self.headers[name] = value
+        nothing: Any = _nothing_async() if isinstance(request, ASGIRequest) else ()
+        super().__init__(nothing, status=status, headers=headers)
+        if "Content-Type" not in headers:
+            del self.headers["Content-Type"]  # Django's own guess
 
 
 class FileHeadersResponse(_NoCookies, BodilessResponse):
@@ -101,7 +101,13 @@ class FileHeadersResponse(_NoCookies, BodilessResponse):
 
 
 class HandedOverResponse(_NoCookies, BodilessResponse):
-    """A word to the server in front about what it is to send in place of this answer."""
+    """A word to the server in front about what it is to send in place of this answer.
+
+    Of length zero, which that server forgets: without a length ours would send the end of a body by itself.
+    """
+
+    def __init__(self, request: HttpRequest, *, headers: dict[str, str]) -> None:
+        super().__init__(request, headers=headers | {"Content-Length": "0"})
 
 
 class AnswerToServer(_NoCookies, BodilessResponse):

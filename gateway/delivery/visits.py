@@ -86,7 +86,8 @@ def is_sent_by_another_site(request: HttpRequest) -> bool:
 
     Source: https://www.w3.org/TR/fetch-metadata/
     """
-    if request.headers.get("Sec-Fetch-Site") != "cross-site":
+    # Of META, since request.headers would be made of all that the client sent, for this one.
+    if request.META.get("HTTP_SEC_FETCH_SITE") != "cross-site":
         return False
     mode, destination = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest", "document")
     return mode != "navigate" or destination != "document"

@@ -46,7 +46,7 @@ def count_served(principal: Principal, ask: Ask, now: datetime, delivery: str) -
     Raises:
         AuditUnavailable: it can be neither counted nor written.
     """
-    served = audit.row_of(
+    served = audit.columns_of(
         Issuance.Decision.ALLOWED, principal, ask.resource, ask.kind,
         at=now, policy=ask.policy, tenant=tenant_name(principal), limited_by=ask.limited_by, delivery=delivery,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from gateway.delivery.responses import (
     CHUNK_BYTES,
     BodilessResponse,
     FileBytesResponse,
+    HandedOverResponse,
     TextResponse,
     TruncatedFile,
 )
@@ -303,6 +304,13 @@ def test_a_bodiless_response_says_only_what_it_was_given(make_request: Callable[
         return b"".join([part async for part in response])
 
     assert (async_to_sync(read)() if response.is_async else response.getvalue()) == b""
+
+
+def test_a_word_to_the_server_in_front_is_of_length_zero() -> None:
+    headers = {"Content-Type": "image/png", "X-Accel-Redirect": "/a"}
+    response = HandedOverResponse(sync_request(), headers=headers)
+    assert (dict(response.headers), response.getvalue()) == (headers | {"Content-Length": "0"}, b"")
+    assert "Content-Length" not in headers  # the caller's own
 
 
 def test_words_are_counted_but_not_sent_to_head() -> None:

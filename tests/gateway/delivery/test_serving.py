@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from gateway import counting
+from gateway import audit, counting
 from gateway.counting import Counter
 from gateway.errors import AuditUnavailable
 from gateway.models import Issuance
+from gateway.principals import ANONYMOUS
+from gateway.resources import Resource
 from gateway.testing import counted_serving
+from providers.types import Download
 from tests.gateway.conftest import new_file
 from tests.gateway.delivery.support import put_file
 
@@ -99,7 +102,8 @@ def test_what_can_be_neither_counted_nor_written_is_not_served(
             raise AuditUnavailable("no")
 
     full = Counter(fail, max_kinds=1)
-    full.add(Issuance(at=alice.date_joined, key="another"))
+    another = Resource.of_key("private", "another")
+    full.add(audit.columns_of("allowed", ANONYMOUS, another, Download, at=alice.date_joined))
     monkeypatch.setattr(counting, "count", full.add)
     answer = visit(settings, alice, alice, where, delivery, method)
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
