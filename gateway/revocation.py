@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import router, transaction
@@ -20,6 +21,7 @@ from gateway.errors import InvalidRequest, StorageUnavailable
 from gateway.models import ApiToken, Epoch, Grant, Issuance
 from gateway.principals import Principal, ambient_lease
 from gateway.resources import private_storage
+from gateway.uploads.taking_back import give_up, open_uploads, rows_of
 from providers.keys import key_error
 
 __all__ = ["Living", "Revoked", "end_grant", "revoke"]
@@ -45,6 +47,8 @@ class Revoked:
         number: of the epoch; what was given under a lower one is void.
         ended: local links, which end now.
         tokens: API tokens, which are refused from now on; so are sessions, which are not counted.
+        uploads: open uploads, which are given up; inside a transaction of the caller's that is done, with what it
+            ends, once that is committed.
         living: cloud links, by storage: a store asks nobody, and serves them until they end.
     """
 
@@ -54,6 +58,7 @@ class Revoked:
     at: datetime
     ended: int
     tokens: int
+    uploads: int
     living: tuple[Living, ...]
 
 
@@ -84,11 +89,12 @@ def revoke(scope: str, target: str = "", *, by: Principal, reason: str = "") -> 
     lease = ambient_lease()
     if lease is not None:
         lease.epochs = None  # what this request asks for after it is no older
-    # Now that it is committed: a link that is recorded later finds the epoch before it leaves.
-    ended, living = _links_of(scope, target, at)
+    # Now that it is committed: a link that is recorded later finds the epoch before it leaves, and so does an upload.
+    uploads, dead = _give_up(using, scope, target)
+    ended, living = _links_of(scope, target, at, dead)
     return Revoked(
         scope=scope, target=target, number=number, at=at, ended=ended, tokens=_tokens_of(scope, target, number),
-        living=living,
+        uploads=uploads, living=living,
     )  # fmt: skip
 
 
@@ -137,20 +143,25 @@ def _row(scope: str, target: str, by: Principal, reason: str, at: datetime) -> I
     )
 
 
-def _links_of(scope: str, target: str, at: datetime) -> tuple[int, tuple[Living, ...]]:
+def _give_up(using: str, scope: str, target: str) -> tuple[int, frozenset[tuple[str, str]]]:
+    """Give open uploads up; inside a transaction later, since no store takes back what it was told."""
+    if transaction.get_connection(using).in_atomic_block:
+        transaction.on_commit(partial(give_up, scope, target), using=using, robust=True)
+        return len(open_uploads(scope, target)), frozenset()
+    given_up = give_up(scope, target)
+    return given_up.uploads, given_up.dead
+
+
+def _links_of(
+    scope: str, target: str, at: datetime, dead: frozenset[tuple[str, str]]
+) -> tuple[int, tuple[Living, ...]]:
     using = conf().audit_database or router.db_for_write(Issuance)
     rows: Any = Issuance.objects.using(using).filter(
         decision=Issuance.Decision.ISSUED, at__gt=audit.stored(at - _LONGEST), expires_at__gt=audit.stored(at)
     )
-    alias, _, key = target.partition(":")
-    match scope:
-        case Scope.OBJECT:
-            of_key = {"key__startswith" if key.endswith("/") else "key": key}
-            rows = rows.filter(storage_alias=alias, **of_key)
-        case Scope.STORAGE:
-            rows = rows.filter(storage_alias=target)
-        case Scope.PRINCIPAL | Scope.TENANT:
-            rows = rows.filter(**{scope: target})
+    rows = rows_of(rows, scope, target)
+    for alias in {alias for alias, _ in dead if not _end_at_once(alias)}:
+        rows = rows.exclude(storage_alias=alias, key__in=[key for of, key in dead if of == alias])
     counted = rows.order_by("storage_alias").values_list("storage_alias").annotate(Count("pk"), Max("expires_at"))
     ended, living = 0, []
     for name, links, until in counted:

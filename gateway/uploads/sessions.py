@@ -206,19 +206,22 @@ def abort(principal: Principal, upload_id: str) -> None:
         raise UploadFinished("it has become a file; delete that")
 
 
-def let_go(session: UploadSession, state: UploadState) -> bool:
+def let_go(session: UploadSession, state: UploadState, *, tell: bool = True) -> bool:
     """End an open upload without a file: its object is noted for deletion once no link can write it any more.
+
+    Args:
+        tell: the store, too; what it was not told the sweeper tells it.
 
     Returns:
         False where it was not open any more.
     """
-    if session.state in UploadState.open():
+    if tell and session.state in UploadState.open():
         end_session(session)
     with transaction.atomic(using=router.db_for_write(UploadSession)):
         moved = transition(session, UploadState.open(), state, finished_at=timezone.now())
         if moved:
             note_object(session)
-    if moved:
+    if moved and tell:
         # Somebody may have begun again in between.
         session.refresh_from_db(using=router.db_for_write(UploadSession), fields=["store_upload_id", "links_end_at"])
         stop_parts(session)

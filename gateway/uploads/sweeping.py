@@ -21,6 +21,7 @@ from gateway.storages.objects import ListedObject, ObjectStore, PartStore
 from gateway.uploads.permission import sessions
 from gateway.uploads.planning import asking, store_of
 from gateway.uploads.sessions import LINK_SKEW, let_go, stop_parts
+from gateway.uploads.taking_back import overtaken
 
 __all__ = ["Left", "TooManyOrphans", "expire", "note_orphans", "orphans_of", "stop_stray_parts"]
 
@@ -44,8 +45,11 @@ class TooManyOrphans(Exception):
 
 
 def expire(*, now: datetime | None = None, execute: bool = False, limit: int = 1000) -> Iterator[Left]:
-    """End the uploads that ran out and whose last link has died, and tell the stores about parts once more."""
+    """End the uploads that were taken back, or ran out and whose last link has died, and tell the stores once more."""
     at = now or timezone.now()
+    for session in islice(overtaken(at), limit):
+        if not execute or let_go(session, UploadState.ABORTED):
+            yield Left("ended upload" if execute else "taken back upload", session.storage_alias, session.pk)
     # A resumable session outlives its upload, and is what the server can end.
     ended = Q(links_end_at__lte=at - LINK_SKEW) | Q(strategy=UploadSession.Strategy.RESUMABLE)
     overdue = sessions().filter(ended, state__in=UploadState.open(), expires_at__lte=at)

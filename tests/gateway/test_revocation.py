@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
 from functools import partial
@@ -21,7 +22,7 @@ from django.utils import timezone
 
 from gateway import epochs, links
 from gateway.errors import AccessDenied, AuditUnavailable, InvalidRequest, TakenBack
-from gateway.models import ApiToken, Epoch, File, Grant, Issuance
+from gateway.models import ApiToken, Epoch, File, Grant, Issuance, UploadSession
 from gateway.policies import Allow, Limits
 from gateway.principals import SYSTEM, Lease, Principal, acting_as, principal_of_user
 from gateway.resources import Resource
@@ -30,6 +31,7 @@ from providers.types import Download, Upload
 from tests.gateway.api.support import by_session, by_token
 from tests.gateway.conftest import new_file, request_of
 from tests.gateway.delivery.support import follow
+from tests.gateway.uploads.conftest import begin
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.gateway.delivery.urls")]
 
@@ -412,7 +414,7 @@ def _expired(user: Any) -> Issuance:
 
 MADE: list[Any] = [
     Living(storage_alias="cloud", links=1, until=timezone.now()),
-    Revoked(scope="tenant", target="acme", number=1, at=timezone.now(), ended=0, tokens=0, living=()),
+    Revoked(scope="tenant", target="acme", number=1, at=timezone.now(), ended=0, tokens=0, uploads=0, living=()),
 ]
 
 
@@ -527,6 +529,18 @@ def test_numbers_become_visible_in_their_order(postgres_database: Any) -> None:
         assert done == []  # waits for the first to commit
     thread.join(10)
     assert (first, done) == (2, [3])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("inside", [True, False], ids=["in a transaction", "at once"])
+def test_an_open_upload_is_given_up_once_it_is_committed(alice: Any, inside: bool) -> None:
+    """At the stores: tests/gateway/uploads/test_taking_back.py."""
+    mine, other = begin(alice).session, begin(alice).session
+    with transaction.atomic() if inside else nullcontext():
+        answer = take_back("object", f"private:{mine.key}")
+        assert UploadSession.objects.get(pk=mine.pk).state == ("issued" if inside else "aborted")
+    assert (answer.uploads, answer.ended, answer.living) == (1, 1, ())
+    assert dict(UploadSession.objects.values_list("pk", "state")) == {mine.pk: "aborted", other.pk: "issued"}
 
 
 @pytest.mark.parametrize("reason", [{}, {"reason": "lost laptop"}], ids=["no reason", "a reason"])

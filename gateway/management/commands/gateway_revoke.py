@@ -21,7 +21,7 @@ REASON = "manage.py gateway_revoke"
 
 
 class Command(GatewayCommand):
-    help = "Take back links, and with them the tokens and sessions of a user: local links end now."
+    help = "Take back links, and with them a user's tokens and sessions: local links and open uploads end now."
 
     def add_arguments(self, parser: CommandParser) -> None:
         scopes = parser.add_subparsers(dest="scope", required=True)
@@ -57,7 +57,7 @@ class Command(GatewayCommand):
 
     def _tell(self, revoked: Revoked) -> None:
         self.stdout.write(f"Taken back: {ascii(revoked.target)[1:-1] or 'everything'} (epoch {revoked.number}).")
-        self.stdout.write(f"Ended now: {revoked.ended} local links.")
+        self.stdout.write(f"Ended now: {revoked.ended} local links, {revoked.uploads} open uploads.")
         if revoked.scope in ("principal", "everything"):
             self.stdout.write(f"Refused from now on: {revoked.tokens} API tokens, and every session begun before.")
         for living in revoked.living:

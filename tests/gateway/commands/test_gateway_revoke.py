@@ -56,7 +56,7 @@ def test_it_says_what_ended_and_what_lives_on(alice: Any, settings: Any) -> None
     token_of(alice)
     assert run("user", "alice") == [
         f"Taken back: user:{alice.pk} (epoch 1).",
-        "Ended now: 1 local links.",
+        "Ended now: 1 local links, 0 open uploads.",
         "Refused from now on: 1 API tokens, and every session begun before.",
         f"Lives on: 1 links of cloud, the last until {cloud.expires_at:%Y-%m-%dT%H:%M:%SZ}. The store serves them;"
         " only new credentials of the signer would end them sooner.",
