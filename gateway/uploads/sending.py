@@ -62,6 +62,7 @@ def send_file(
                 sender.send(begun.link, 0, size_bytes)
             else:
                 _send_parts(principal, begun, sender, parallel)
+    # Nobody waits for an answer to a request here, so that the verdict is not left to a task.
     return uploads.finalize(principal, begun.session.pk).reference
 
 

@@ -61,6 +61,14 @@ def test_files_go_whole_and_in_parts(alice: Any, tmp_path: Path, store: LocalSto
     assert set(UploadSession.objects.values_list("strategy", flat=True)) == {"single", "multipart"}
 
 
+def test_it_waits_for_the_verdict_though_a_task_could_give_it(alice: Any, tmp_path: Path, settings: Any) -> None:
+    settings.TASKS = {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}  # works off nothing
+    settings.GATEWAY = settings.GATEWAY | {"VERIFY_LATER_BYTES": 1}
+    (reference,) = put("alice", file_at(tmp_path))
+    assert UploadSession.objects.get().state == "ready"
+    assert str(File.objects.get().pk) == reference
+
+
 def test_the_same_file_again_is_the_same_file(alice: Any, tmp_path: Path) -> None:
     path = file_at(tmp_path)
     assert put("alice", path) == put("alice", path)
