@@ -10,6 +10,7 @@ from gateway.api.page import log_in, log_out, page
 from gateway.delivery.forward_auth import forward_auth
 from gateway.delivery.local import data_plane
 from gateway.delivery.permalink import permalink
+from gateway.delivery.relay import relay
 
 # As gateway.urls, in the same namespace, so that everything is reversed alike.
 _gateway = [
@@ -17,6 +18,7 @@ _gateway = [
     path("f/<path:reference>", permalink, name="permalink"),
     path("forward-auth", forward_auth, name="forward_auth"),
     path("local/<slug:alias>/<path:key>", data_plane, name="local"),
+    path("relay/<slug:alias>/<path:key>", relay, name="relay"),
     *api_urls(files=True),
 ]
 

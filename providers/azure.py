@@ -37,7 +37,7 @@ from providers.types import (
     matches,
 )
 
-__all__ = ["SAS_VERSION", "AzureCredentials", "AzureProvider", "SASKey", "SharedKey", "block_id"]
+__all__ = ["SAS_VERSION", "AzureCredentials", "AzureProvider", "SASKey", "SharedKey", "block_id", "block_name"]
 
 # Pinned: each version orders the fields in its own way, and 2025-07-05 and 2026-04-06 add some to delegation.
 # https://learn.microsoft.com/rest/api/storageservices/create-service-sas#version-2020-12-06-and-later
@@ -300,14 +300,20 @@ class AzureProvider:
 
 
 def block_id(upload_id: str, number: int) -> str:
-    """Name the block of one part, for Put Block and for the block list that commits them.
-
-    All names of one blob have one length, as Azure wants it.
+    """Name the block of one part as Put Block and the list that commits blocks spell it: in base64.
 
     Source: https://learn.microsoft.com/rest/api/storageservices/put-block#uri-parameters
     """
+    return base64.b64encode(block_name(upload_id, number).encode()).decode()
+
+
+def block_name(upload_id: str, number: int) -> str:
+    """Name the block of one part, as SDKs take it.
+
+    All names of one blob have one length, as Azure wants it.
+    """
     digest = hashlib.sha256(upload_id.encode()).hexdigest()[:32]
-    return base64.b64encode(f"{digest}-{number:05d}".encode()).decode()
+    return f"{digest}-{number:05d}"
 
 
 def decode_key(text: object) -> bytes | None:

@@ -6,22 +6,19 @@ Must not hold a body in memory, and must not let anything be seen of a body that
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
-import re
-from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, UnreadablePostError
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from gateway.delivery.bodies import drain, read_body, refusal_of_headers
 from gateway.delivery.conditional import Validators, precondition
-from gateway.delivery.responses import CHUNK_BYTES, EVERYWHERE, NO_STORE, TextResponse, words
+from gateway.delivery.responses import EVERYWHERE, NO_STORE, TextResponse, words
 from gateway.storages.files import open_beneath, store_beneath
 from gateway.storages.filesystem import PrivateFileSystemStorage
 from gateway.storages.parts import store_part
@@ -32,7 +29,6 @@ __all__ = ["receive"]
 
 logger = logging.getLogger(__name__)
 
-_DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -45,14 +41,14 @@ def receive(request: HttpRequest, storage: PrivateFileSystemStorage, upload: Upl
     store = _store_part if isinstance(upload, UploadPart) else _store_object
     response = _receive(request, storage, upload, store)
     if response.status_code not in (201, 411, 413):
-        _drain(request, upload.size_bytes)
+        drain(request, upload.size_bytes)
     return response
 
 
 def _receive(
     request: HttpRequest, storage: PrivateFileSystemStorage, upload: Any, store: Callable[..., os.stat_result]
 ) -> HttpResponseBase:
-    refusal = _refusal_of_headers(request, upload)
+    refusal = refusal_of_headers(request, upload)
     if refusal is not None:
         return words(request, *refusal)
     try:
@@ -85,7 +81,7 @@ def _store_object(request: HttpRequest, storage: PrivateFileSystemStorage, uploa
     return store_beneath(
         root,
         upload.key,
-        _body(request, upload),
+        read_body(request, upload),
         # A client may ask for more caution than its link does; then it holds to the last moment, too.
         overwrite=upload.overwrite and request.headers.get("If-None-Match") != "*",
         file_mode=storage.file_mode,
@@ -95,64 +91,7 @@ def _store_object(request: HttpRequest, storage: PrivateFileSystemStorage, uploa
 
 def _store_part(request: HttpRequest, storage: PrivateFileSystemStorage, part: UploadPart) -> os.stat_result:
     root = str(storage.location)
-    return store_part(root, part.upload_id, part.number, _body(request, part), file_mode=storage.file_mode)
-
-
-def _refusal_of_headers(request: HttpRequest, upload: Upload | UploadPart) -> tuple[int, str] | None:
-    """Hold what the client declares to what was signed, before a byte of the body is read."""
-    # A part has no type: what a browser makes up for one is nobody's business.
-    if isinstance(upload, Upload) and request.META.get("CONTENT_TYPE", "") != upload.content_type:
-        return 415, "The Content-Type is not the one that the link is for."
-    if "Content-Encoding" in request.headers:
-        return 415, "A Content-Encoding would be lost."
-    if "Content-Range" in request.headers:
-        # https://www.rfc-editor.org/rfc/rfc9110#section-14.5
-        return 400, "A part of a file cannot be stored."
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if not length:
-        return 411, "The Content-Length is missing."
-    if not _DIGITS.fullmatch(length) or int(length) < upload.size_bytes:
-        return 400, "The Content-Length is not the one that the link is for."
-    if int(length) > upload.size_bytes:
-        return 413, "The Content-Length is more than the link is for."
-    if upload.checksum is not None:
-        # https://www.rfc-editor.org/rfc/rfc9530#section-2
-        signed = f"sha-256=:{b64encode(upload.checksum.digest).decode()}:"
-        if request.headers.get("Content-Digest", signed) != signed:
-            return 400, "The Content-Digest is not the one that the link is for."
-    return None
-
-
-def _body(request: HttpRequest, upload: Upload | UploadPart) -> Iterator[bytes]:
-    """Read the body as it comes; one that is short, long or other than was signed ends in BadRequest."""
-    digest = hashlib.sha256()
-    left_bytes = upload.size_bytes
-    while left_bytes:
-        chunk = _read(request, min(CHUNK_BYTES, left_bytes))
-        if not chunk:
-            raise BadRequest("The body ended too early.")
-        left_bytes -= len(chunk)
-        if upload.checksum is not None:
-            digest.update(chunk)
-        yield chunk
-    if _read(request, 1):
-        raise BadRequest("The body is longer than it said.")
-    if upload.checksum is not None and digest.digest() != upload.checksum.digest:
-        raise BadRequest("The body is not the one that the link is for.")
-
-
-def _drain(request: HttpRequest, size_bytes: int) -> None:
-    """Read what is left of a body, or the client is cut off while it sends and never hears why."""
-    with suppress(BadRequest):
-        while size_bytes > 0 and (chunk := _read(request, min(CHUNK_BYTES, size_bytes))):
-            size_bytes -= len(chunk)
-
-
-def _read(request: HttpRequest, size_bytes: int) -> bytes:
-    try:
-        return request.read(size_bytes)
-    except UnreadablePostError:
-        raise BadRequest("The body ended too early.") from None
+    return store_part(root, part.upload_id, part.number, read_body(request, part), file_mode=storage.file_mode)
 
 
 def _current(root: str, key: str) -> Validators | None:

@@ -78,7 +78,7 @@ def prepare(
             storage = private_storage(alias)
             set_lifetime(ask, principal, storage, ttl, now)
             ask.operation = _complete(ask, storage)
-            if stamps is not None and getattr(storage, "links_end_at_once", False):
+            if stamps is not None and storage.ends_at_once(ask.kind):
                 ask.operation = _stamped(ask, stamps(None if _is_anybodys(ask) else principal))
             if ask.window is not None:
                 cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control

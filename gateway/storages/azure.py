@@ -27,6 +27,7 @@ from storages.backends.azure_storage import AzureStorage, AzureStorageFile
 from gateway.errors import InvalidRequest, ObjectExists
 from gateway.storages.azure_objects import AzureObjects
 from gateway.storages.base import PrivateStorageMixin, exact, exact_directory, seconds
+from gateway.storages.relayed import RelayedParts
 from providers.azure import AzureCredentials, AzureProvider, SharedKey
 from providers.azure_delegation import ManagedIdentity, UserDelegation
 from providers.errors import InvalidConfiguration
@@ -56,11 +57,12 @@ def _forget_lock() -> None:
 os.register_at_fork(after_in_child=_forget_lock)
 
 
-class PrivateAzureStorage(PrivateStorageMixin, AzureStorage):  # type: ignore[misc]
+class PrivateAzureStorage(RelayedParts, PrivateStorageMixin, AzureStorage):  # type: ignore[misc]
     """A private container of Azure Blob Storage; every option of django-storages, and ours.
 
     Links are signed with ``account_key`` (given, or in ``connection_string``), or with a user delegation key
-    that ``token_credential`` or ``managed_identity`` fetches when the first link needs it.
+    that ``token_credential`` or ``managed_identity`` fetches when the first link needs it. Links of parts lead to
+    the gateway, which sends them on as blocks.
 
     Args:
         endpoint_url: of the account's blob service, where it is not

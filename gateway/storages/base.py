@@ -115,6 +115,10 @@ class PrivateStorageMixin:
         """Return what signs operations of a class; one provider for all, unless a storage says otherwise."""
         return self.provider
 
+    def ends_at_once(self, kind: type) -> bool:
+        """Tell whether a link of a class is asked about when it is used, so that taking it back ends it."""
+        return self.links_end_at_once
+
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         # A migration holds the alias alone: no option, and so no credential.
         return "gateway.storages.StorageByAlias", [alias_of(self)], {}

@@ -16,13 +16,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
-from django.urls import NoReverseMatch, get_script_prefix, get_urlconf, reverse
-from django.utils.encoding import force_bytes
 
-from gateway.conf import conf
 from gateway.errors import ObjectExists
 from gateway.resources import alias_of
-from gateway.storages import keyring
+from gateway.storages import keyring, own_links
 from gateway.storages.base import PrivateStorageMixin, exact, exact_directory
 from gateway.storages.files import list_beneath, open_beneath, remove_beneath, write_beneath
 from gateway.storages.local_objects import LocalObjects
@@ -104,11 +101,10 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
         Raises:
             InvalidConfiguration: it cannot be built; the message says why, and shows no key.
         """
-        keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-        inputs = (conf(), get_urlconf() or settings.ROOT_URLCONF, get_script_prefix(), keys, self._key_version())
+        inputs = (own_links.surroundings(), self._key_version())
         made = self._made
         if made is None or made[0] != inputs:
-            made = self._made = (inputs, self._make_provider())
+            made = self._made = (inputs, own_links.make_signer(self, DATA_PLANE, self._keys(), use="local storage"))
         return made[1]
 
     def _key_version(self) -> Any:
@@ -119,27 +115,12 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
 
     def _keys(self) -> list[SecretKey]:
         if self._key_file is None:
-            return _project_secrets() if self._secret_keys is None else self._secret_keys
+            return own_links.project_keys() if self._secret_keys is None else self._secret_keys
         try:
             return _secrets(keyring.read(self._key_file))
         except (OSError, ValueError, ImproperlyConfigured) as error:
             # The text of a JSON error may quote a key.
             raise InvalidConfiguration(f"the file of secret_keys is no ring: {type(error).__name__}") from None
-
-    def _make_provider(self) -> LocalProvider:
-        alias = alias_of(self)
-        try:
-            base_url = conf().public_origin + reverse(DATA_PLANE, kwargs={"alias": alias, "key": "k"})[:-1]
-        except NoReverseMatch:
-            raise InvalidConfiguration(
-                f"no URL leads to files of {alias!r}: include gateway.urls, and name the alias with letters,"
-                " digits, hyphens and underscores"
-            ) from None
-        keys = self._keys()
-        # Each alias has keys of its own, so that one's links are not another's.
-        label = f"presign-gateway local storage {alias}".encode()
-        ring = [SecretKey(hmac.digest(key.secret, label, "sha256"), key.not_after) for key in keys]
-        return LocalProvider(base_url=base_url, secret_keys=ring)
 
     @property
     def secure_link_secret(self) -> str:
@@ -148,7 +129,7 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
         Raises:
             InvalidConfiguration: a key is too short.
         """
-        keys = _project_secrets() if self._secret_keys is None else self._secret_keys
+        keys = own_links.project_keys() if self._secret_keys is None else self._secret_keys
         label = f"presign-gateway nginx secure_link {alias_of(self)}".encode()
         return hmac.digest(keys[0].secret, label, "sha256").hex()
 
@@ -234,16 +215,6 @@ def _mode(name: str, value: Any, default: int) -> int:
     if type(value) is not int or not 0 < value <= 0o7777:
         raise ImproperlyConfigured(f"{name} is {value!r}; a number up to 0o7777, by default {default:#o}")
     return value
-
-
-def _project_secrets() -> list[SecretKey]:
-    keys = [force_bytes(key) for key in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
-    if short := [len(key) for key in keys if len(key) < MIN_SECRET_BYTES]:
-        raise InvalidConfiguration(
-            f"SECRET_KEY or one of SECRET_KEY_FALLBACKS is {min(short)} bytes; local links need at least"
-            f" {MIN_SECRET_BYTES}, or the option secret_keys"
-        )
-    return [SecretKey(key) for key in keys]
 
 
 def _secrets(secret_keys: Any) -> list[SecretKey]:

@@ -5,7 +5,7 @@ Each store has a file of its own that does it through its SDK. Must not decide, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
@@ -16,6 +16,7 @@ __all__ = [
     "ObjectStore",
     "PartStore",
     "ReceivedPart",
+    "RelayedPartStore",
     "ResumableStore",
     "StoredObject",
     "UnfinishedUpload",
@@ -125,6 +126,24 @@ class PartStore(ObjectStore, Protocol):
 
     def unfinished(self) -> Iterator[UnfinishedUpload]:
         """Yield every part-wise upload below the storage's location; a name may be unknown and so empty."""
+        ...
+
+
+@runtime_checkable
+class RelayedPartStore(PartStore, Protocol):
+    """A bucket whose parts the gateway passes on, since no client can be given a link that is good for one alone.
+
+    Attributes:
+        most_single_bytes: the largest object that one request brings straight to it.
+    """
+
+    most_single_bytes: int
+
+    def pass_on_part(self, name: str, upload_id: str, number: int, chunks: Iterable[bytes], *, size_bytes: int) -> None:
+        """Send a part on while it comes, in place of the same part that came before.
+
+        What an iteration raises passes, and nothing of the part is kept then.
+        """
         ...
 
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+from django.core.exceptions import BadRequest
+
 from gateway.conf import conf
 from gateway.errors import GatewayError, InvalidRequest, StorageUnavailable
 from gateway.models import UploadSession
 from gateway.resources import private_storage
-from gateway.storages.objects import FormStore, ObjectStore, PartStore, ResumableStore
+from gateway.storages.objects import FormStore, ObjectStore, PartStore, RelayedPartStore, ResumableStore
 from gateway.uploads.permission import operation_of
 from providers.errors import InvalidInput
 from providers.types import MAX_PART_NUMBER, Capabilities, Checksum, Upload, UploadForm, UploadPart
@@ -144,7 +146,7 @@ def asking(alias: str) -> Iterator[None]:
     """Whatever an SDK raises while a store is asked: it is unavailable. What is said by type passes."""
     try:
         yield
-    except (GatewayError, FileNotFoundError, FileExistsError):
+    except (GatewayError, FileNotFoundError, FileExistsError, BadRequest):
         raise
     except Exception as error:
         logger.error("storage %s cannot be asked: %s", alias, type(error).__name__)
@@ -153,12 +155,18 @@ def asking(alias: str) -> Iterator[None]:
 
 def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
     """Return the strategy and the size of a part, 0 where there are none."""
-    takes_parts = isinstance(store, PartStore) and UploadPart in _capabilities(alias).operations
     usual = conf().upload_part_bytes
     strategy = wanted.strategy
     if strategy == "auto":
-        strategy = "multipart" if wanted.size_bytes > usual and takes_parts else "single"
+        # What can go straight to the store does not go through the gateway.
+        most = store.most_single_bytes if isinstance(store, RelayedPartStore) else usual
+        strategy = "multipart" if wanted.size_bytes > most and _takes_parts(alias, store) else "single"
     if strategy == "single":
+        if isinstance(store, RelayedPartStore) and wanted.size_bytes > store.most_single_bytes:
+            raise InvalidRequest(
+                f"strategy is single, size is {wanted.size_bytes}; this storage takes at most"
+                f" {store.most_single_bytes} in one request"
+            )
         return UploadSession.Strategy.SINGLE, 0
     if strategy == "form":
         if not isinstance(store, FormStore) or UploadForm not in _capabilities(alias).operations:
@@ -172,7 +180,7 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
         if wanted.size_bytes == 0:
             raise InvalidRequest("strategy is resumable; an empty file is uploaded by single")
         return UploadSession.Strategy.RESUMABLE, 0
-    if not isinstance(store, PartStore) or not takes_parts:
+    if not isinstance(store, PartStore) or not _takes_parts(alias, store):
         raise InvalidRequest("strategy is multipart; this storage takes no parts")
     if wanted.size_bytes == 0:
         raise InvalidRequest("strategy is multipart; an empty file has no parts")
@@ -180,6 +188,10 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
     if wanted.part_bytes and wanted.part_bytes < least:
         raise InvalidRequest(f"a part has {wanted.part_bytes} bytes; at least {least}")
     return UploadSession.Strategy.MULTIPART, wanted.part_bytes or max(usual, least)
+
+
+def _takes_parts(alias: str, store: ObjectStore) -> bool:
+    return isinstance(store, PartStore) and UploadPart in _capabilities(alias, UploadPart).operations
 
 
 def guarantees_of(session: UploadSession) -> Guarantees:
@@ -195,10 +207,12 @@ def guarantees_of(session: UploadSession) -> Guarantees:
             size="verified", content_type="signed", checksum="signed" if session.md5 else checked, overwrite="refused"
         )
     if session.strategy == UploadSession.Strategy.MULTIPART:
-        # The server alone completes it, under a name that is free, with a type of its own saying.
+        # The server alone completes it, under a name that is free, with a type of its own saying. To a relay the
+        # gateway itself holds a part to what was signed.
+        parts = _capabilities(session.storage_alias, UploadPart)
         refuses = part_store_of(session.storage_alias).joins_under_free_names
         return Guarantees(
-            size="signed" if binds.binds_part else "verified", content_type="verified", checksum=checked,
+            size="signed" if parts.binds_part else "verified", content_type="verified", checksum=checked,
             overwrite="refused" if refuses else "verified",
         )  # fmt: skip
     return Guarantees(
@@ -209,9 +223,9 @@ def guarantees_of(session: UploadSession) -> Guarantees:
     )
 
 
-def _capabilities(alias: str) -> Capabilities:
+def _capabilities(alias: str, kind: type = Upload) -> Capabilities:
     try:
-        capabilities: Capabilities = private_storage(alias).provider_for(Upload).capabilities
+        capabilities: Capabilities = private_storage(alias).provider_for(kind).capabilities
     except GatewayError:
         raise
     except Exception as error:
@@ -259,7 +273,7 @@ def resumable_store_of(alias: str) -> ResumableStore:
 
 def part_of(session: UploadSession, part: PartWanted) -> UploadPart:
     # A store that does not know the digest is not told it; that of the whole is verified at the end.
-    known = _capabilities(session.storage_alias)
+    known = _capabilities(session.storage_alias, UploadPart)
     knows = "sha256" in known.binds_checksum | known.sends_checksum
     return UploadPart(
         session.key,

@@ -27,6 +27,7 @@ NAMES: dict[str, tuple[str, dict[str, str], str]] = {
     "rails": ("presign_gateway:rails_direct_uploads", {}, "rails/direct_uploads"),
     "uppy": ("presign_gateway:uppy_multipart", {"grant": "a:b"}, "uppy/a:b/s3/multipart"),
     "local": ("presign_gateway:local", {"alias": "private", "key": "a/b c"}, "local/private/a/b%20c"),
+    "relay": ("presign_gateway:relay", {"alias": "cloud", "key": "a/b c"}, "relay/cloud/a/b%20c"),
 }
 SERVICE_NAMES: dict[str, tuple[str, dict[str, str], str]] = {
     "files": ("presign_gateway:api:list_files", {}, "api/v1/files"),

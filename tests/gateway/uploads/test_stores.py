@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,8 +42,7 @@ REFUSED = {400, 403, 409, 411, 412, 413, 415}
 
 
 STORES = ("local", "rclone", "ceph", "gcs", "azure", "azure-delegated")
-# Azure takes no parts, so that nothing can be replaced after it was verified.
-WITH_PARTS = pytest.mark.parametrize("opened", ["local", "rclone", "ceph", "gcs"], indirect=True)
+WITH_PARTS = pytest.mark.parametrize("opened", STORES, indirect=True)
 
 
 @pytest.fixture(scope="module", params=STORES)
@@ -193,7 +194,7 @@ class TestParts:
         return [(part.number, part.size_bytes) for part in parts or ()]
 
     def test_they_become_a_file_in_any_order(self, store: Store, alice: Any) -> None:
-        begun = begin(alice, self.CONTENT)
+        begun = begin(alice, self.CONTENT, strategy="multipart")
         assert (begun.session.strategy, begun.link) == ("multipart", None)
         first, second = self.sign(alice, begun, 1, 2)
         assert put(store, second, self.part(2)).status in (200, 201)
@@ -209,12 +210,12 @@ class TestParts:
 
     def test_what_holds_is_said(self, store: Store, alice: Any) -> None:
         overwrite = "verified" if store.alias == "gcs" else "refused"
-        assert begin(alice, self.CONTENT).guarantees == Guarantees(
+        assert begin(alice, self.CONTENT, strategy="multipart").guarantees == Guarantees(
             size="signed", content_type="verified", checksum="verified", overwrite=overwrite
         )
 
     def test_a_replayed_part_replaces_itself_alone_and_the_checksum_sees_it(self, store: Store, alice: Any) -> None:
-        begun = begin(alice, self.CONTENT)
+        begun = begin(alice, self.CONTENT, strategy="multipart")
         first, second = self.sign(alice, begun, 1, 2)
         for link, number in ((first, 1), (second, 2)):
             put(store, link, self.part(number))
@@ -229,14 +230,14 @@ class TestParts:
             finalize(alice, begun)
 
     def test_a_part_has_its_size(self, store: Store, alice: Any) -> None:
-        begun = begin(alice, self.CONTENT)
+        begun = begin(alice, self.CONTENT, strategy="multipart")
         (second,) = self.sign(alice, begun, 2)
         for content in (self.part(2)[:-1], self.part(2) + b"x"):
             assert put(store, second, content).status in REFUSED
         assert self.received(alice, begun) == []
 
     def test_given_up_its_parts_find_no_place(self, store: Store, alice: Any) -> None:
-        begun = begin(alice, self.CONTENT)
+        begun = begin(alice, self.CONTENT, strategy="multipart")
         (second,) = self.sign(alice, begun, 2)
         uploads.abort(principal_of(alice), begun.session.pk)
         assert put(store, second, self.part(2)).status == 404
@@ -246,7 +247,7 @@ class TestParts:
 
     def test_it_can_be_finalized_after_a_crash_between_completing_and_noting(self, store: Store, alice: Any) -> None:
         """F21, F22: the store has the object, the row does not know it yet."""
-        begun = begin(alice, self.CONTENT)
+        begun = begin(alice, self.CONTENT, strategy="multipart")
         for link, number in zip(self.sign(alice, begun, 1, 2), (1, 2), strict=True):
             put(store, link, self.part(number))
         objects: Any = storages[store.alias].objects  # type: ignore[attr-defined]
@@ -375,12 +376,32 @@ class TestForm:
         assert not UploadSession.objects.exists()
 
 
-@pytest.mark.parametrize("opened", ["azure"], indirect=True)
-def test_a_store_without_parts_takes_large_files_in_one_piece(store: Store, alice: Any, settings: Any) -> None:
-    settings.GATEWAY = settings.GATEWAY | {"UPLOAD_PART_BYTES": 10}
-    assert begin(alice).session.strategy == "single"
-    with pytest.raises(InvalidRequest, match="takes no parts"):
-        begin(alice, strategy="multipart")
+def test_what_can_go_straight_to_the_store_in_one_piece_is_not_passed_on(
+    store: Store, alice: Any, settings: Any
+) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"UPLOAD_PART_BYTES": 5 * MIB}
+    is_relayed = store.alias.startswith("azure")
+    for size, strategy in ((5 * MIB, "single"), (5 * MIB + 1, "single" if is_relayed else "multipart")):
+        assert begin(alice, size_bytes=size).session.strategy == strategy
+    if is_relayed:
+        most = 5000 * MIB  # of Put Blob
+        assert begin(alice, size_bytes=most).session.strategy == "single"
+        assert begin(alice, size_bytes=most + 1).session.strategy == "multipart"
+        with pytest.raises(InvalidRequest, match=f"size is {most + 1}; this storage takes at most {most}"):
+            begin(alice, size_bytes=most + 1, strategy="single")
+
+
+@pytest.mark.parametrize(("strategy", "way"), [("single", "one request"), ("multipart", "parts")])
+def test_the_documentation_says_what_holds(store: Store, alice: Any, strategy: Any, way: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "uploads.md").read_text()
+    table = page.partition("## What holds, and who sees to it\n")[2].partition("\n|---")[2].partition("\n\n")[0]
+    rows = {cells[0]: cells[1:] for line in table.splitlines()[1:] if (cells := line.strip("| ").split(" | "))}
+    names = {"local": "local", "gcs": "Google Cloud Storage", "azure": "Azure", "azure-delegated": "Azure"}
+    (said,) = [cells for name, cells in rows.items() if name.startswith(f"{names.get(store.alias, 'S3')}, {way}")]
+    holds = begin(alice, strategy=strategy).guarantees
+    # A cell begins with the word of the answer, and may go on.
+    words = [re.split("[:,;]", cell)[0] for cell in said]
+    assert words == [holds.size, holds.content_type, holds.checksum, holds.overwrite]
 
 
 def test_a_store_that_is_down_is_unavailable_and_the_upload_goes_on_later(
