@@ -72,8 +72,6 @@ class PrivateStorage(Protocol):
 
     def provider_for(self, kind: type) -> Any: ...
 
-    def ends_at_once(self, kind: type) -> bool: ...
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:

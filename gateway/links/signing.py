@@ -78,7 +78,7 @@ def prepare(
             storage = private_storage(alias)
             set_lifetime(ask, principal, storage, ttl, now)
             ask.operation = _complete(ask, storage)
-            if stamps is not None and storage.ends_at_once(ask.kind):
+            if stamps is not None and _is_asked_about(storage, ask.kind):
                 ask.operation = _stamped(ask, stamps(None if _is_anybodys(ask) else principal))
             if ask.window is not None:
                 cacheable = storage.provider_for(ask.kind).capabilities.binds_cache_control
@@ -175,6 +175,12 @@ def _issued(ask: Ask, signed: SignedURL) -> IssuedURL:
 def _is_anybodys(ask: Ask) -> bool:
     """Tell whether the link may be another principal's too: it then names none, and is not taken back with one."""
     return ask.window is not None and ask.limits.shareable
+
+
+def _is_asked_about(storage: Any, kind: type) -> bool:
+    """Tell whether a link is asked about when it is used; of a storage that does not say so none is."""
+    asks = getattr(storage, "ends_at_once", None)
+    return asks is not None and bool(asks(kind))
 
 
 def _stamped(ask: Ask, stamp: str) -> Any:

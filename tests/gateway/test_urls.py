@@ -148,4 +148,4 @@ def test_without_django_ninja_there_is_all_but_the_api(there: str) -> None:
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_NINJA, there], capture_output=True, text=True, check=True, env=environment
     )
-    assert run.stdout.strip() == "['permalink', 'forward_auth', 'local']"
+    assert run.stdout.strip() == "['permalink', 'forward_auth', 'local', 'relay']"

@@ -529,13 +529,13 @@ class Trouble(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         server: Any = self.server
         left = int(self.headers["Content-Length"])
+        server.asked += 1
         if server.reads_the_body:
             self.rfile.read(left)
         if server.status:
             self.send_response(server.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
-        server.asked += 1
         self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
