@@ -1120,6 +1120,12 @@ def test_nobody_is_no_owner() -> None:
     assert Owner("owner").branches(user_of(AnonymousUser()), Download, Document) == []
 
 
+def test_nobody_owns_a_bare_key(alice: Any) -> None:
+    resource = Resource.of_key("private", "uploads/a")
+
+    assert letter_of(evaluate(Owner("owner"), user_of(alice), resource, Download("uploads/a"))) == "D"
+
+
 # The way of asking.
 
 
