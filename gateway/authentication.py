@@ -153,7 +153,6 @@ def _check_csrf(request: HttpRequest) -> None:
     """
     headers_only: Any = HttpRequest.__new__(type(request))
     vars(headers_only).update(vars(request), _post=_NO_FORM)
-    _CSRF_CHECK.process_request(headers_only)
     reason: Any = _CSRF_CHECK.process_view(headers_only, None, (), {})  # type: ignore[arg-type]
     if reason is not None:
         raise CSRFFailed(str(reason))

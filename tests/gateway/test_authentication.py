@@ -137,6 +137,13 @@ class TestSession:
         principal = authenticate(request_of(alice))
         assert (principal.kind, principal.user, principal.token) == ("user", alice, None)
 
+    def test_of_one_that_began_under_no_number_nothing_is_read(
+        self, alice: Any, django_assert_num_queries: Any
+    ) -> None:
+        request = request_of(alice)
+        with django_assert_num_queries(0):
+            assert authenticate(request).session_epoch is None
+
     def test_a_principal_does_not_outlive_its_session(self, alice: Any) -> None:
         request = request_of(alice)
         request.session["_auth_user_id"] = str(alice.pk)

@@ -1120,6 +1120,17 @@ def test_nobody_is_no_owner() -> None:
     assert Owner("owner").branches(user_of(AnonymousUser()), Download, Document) == []
 
 
+def test_members_are_asked_for_without_a_join_that_could_repeat_the_row(alice: Any) -> None:
+    (branch,) = Owner("members").branches(user_of(alice), Download, Project)
+    statement = str(Project.objects.filter(branch.condition).query)
+
+    assert "JOIN" not in statement.partition("EXISTS")[0]
+    project = Project.objects.create(name="p")
+    assert not Project.objects.filter(branch.condition).exists()
+    project.members.add(alice)
+    assert Project.objects.filter(branch.condition).get() == project
+
+
 def test_nobody_owns_a_bare_key(alice: Any) -> None:
     resource = Resource.of_key("private", "uploads/a")
 

@@ -463,6 +463,14 @@ def test_tokens_are_counted_with_what_they_end_with(alice: Any, bob: Any, scope:
     assert take_back(scope, f"user:{alice.pk}").tokens == (1 if scope == "principal" else 0)
 
 
+def test_the_record_names_the_request_that_took_something_back(alice: Any) -> None:
+    with request_of(alice) as lease:
+        revoke("everything", by=of(alice))
+        (row,) = lease.pending or Issuance.objects.all()
+
+    assert row.request_id == lease.request_id != ""
+
+
 def test_a_name_that_no_column_holds_is_cut(alice: Any) -> None:
     alice.pk = "9" * 300
     revoke("storage", "s" * 600, by=of(alice), reason="r" * 300)
