@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.http import HttpRequest
 from django.test import AsyncRequestFactory, RequestFactory
 from django.utils import timezone
 
+from gateway import authentication, epochs
 from gateway.authentication import ApiTokenAuthenticator, SessionAuthenticator, authenticate
 from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated
 from gateway.models import ApiToken
@@ -62,6 +64,20 @@ class TestToken:
         ApiToken.objects.update(last_used_at=first - timedelta(minutes=1))
         authenticate(request)
         assert ApiToken.objects.get().last_used_at > first
+
+    def test_to_the_instant_it_ends_and_its_use_is_noted_again(
+        self, alice: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        request = request_of(token=token_of(alice))
+        token = ApiToken.objects.get()
+        instant = token.expires_at - timedelta(microseconds=1)
+        monkeypatch.setattr(authentication, "timezone", SimpleNamespace(now=lambda: instant))
+        ApiToken.objects.update(last_used_at=instant - timedelta(minutes=1))
+        authenticate(request)
+        assert ApiToken.objects.get().last_used_at == instant
+        instant = token.expires_at
+        with pytest.raises(NotAuthenticated):
+            authenticate(request)
 
     @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
     def test_the_scheme_has_no_case(self, alice: Any, scheme: str) -> None:
@@ -261,6 +277,8 @@ class TestLease:
             principal = authenticate(request)
             assert current().token == principal.token
             assert current().request is request
+            # The one link or file that the request asks for is decided with what was read here.
+            assert lease.epochs == (principal.id, epochs.Now())
         finally:
             close_lease(lease, context)
 

@@ -404,6 +404,14 @@ def test_cloud_links_live_on_and_the_answer_says_until_when(alice: Any, settings
     assert status_of(local) == 403
 
 
+def test_links_of_every_local_storage_are_counted_together(alice: Any, settings: Any) -> None:
+    settings.STORAGES = settings.STORAGES | {"another": settings.STORAGES["private"]}
+    for alias in ("another", "private", "private"):
+        links.issue(of(alice), Resource.of_file(new_file(alice, storage_alias=alias)))
+
+    assert take_back("everything").ended == 3
+
+
 def _expired(user: Any) -> Issuance:
     at = timezone.now() - timedelta(minutes=10)
     return Issuance(
