@@ -412,6 +412,41 @@ def test_links_of_every_local_storage_are_counted_together(alice: Any, settings:
     assert take_back("everything").ended == 3
 
 
+class Replicas:
+    """Sends reads to a replica, which is behind, or not there."""
+
+    def db_for_read(self, model: Any, **_: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **_: Any) -> str:
+        return "default"
+
+
+def test_links_and_tokens_are_counted_where_they_are_written(alice: Any, settings: Any) -> None:
+    ApiToken.mint(user=alice, name="t", scopes=["Download"], expires_at=timezone.now() + timedelta(days=1))
+    link_to(file_at(alice), alice)
+    settings.DATABASE_ROUTERS = [f"{__name__}.Replicas"]
+
+    answer = take_back("everything")
+
+    assert (answer.ended, answer.tokens) == (1, 1)
+
+
+class Elsewhere(Replicas):
+    """Sends the audit, unless told otherwise, to a database that is not there."""
+
+    def db_for_write(self, model: Any, **_: Any) -> str:
+        return "replica" if model is Issuance else "default"
+
+
+def test_links_are_counted_in_the_database_of_the_audit(alice: Any, settings: Any) -> None:
+    link_to(file_at(alice), alice)
+    settings.GATEWAY = settings.GATEWAY | {"AUDIT_DATABASE": "default"}
+    settings.DATABASE_ROUTERS = [f"{__name__}.Elsewhere"]
+
+    assert take_back("everything").ended == 1
+
+
 def _expired(user: Any) -> Issuance:
     at = timezone.now() - timedelta(minutes=10)
     return Issuance(
@@ -442,8 +477,8 @@ def test_it_is_recorded_who_took_what_back_and_why(alice: Any) -> None:
     with acting_as(alice) as principal:
         revoke("object", "private:a/b\x85.pdf"[:11], by=principal, reason="lost laptop")
     row = Issuance.objects.get()
-    assert (row.decision, row.principal, row.resource, row.storage_alias, row.key, row.reason) == (
-        "revoked", f"user:{alice.pk}", "object:private:a/b", "private", "a/b", "lost laptop"
+    assert (row.decision, row.operation, row.principal, row.resource, row.storage_alias, row.key, row.reason) == (
+        "revoked", "Revoke", f"user:{alice.pk}", "object:private:a/b", "private", "a/b", "lost laptop"
     )  # fmt: skip
 
 
