@@ -66,7 +66,8 @@ class PrivateStorageMixin:
         url_window: seconds for which the same download has the same URL, so that browsers can cache it; at most
             half the lifetime of the storage's links.
         delivery: what a permalink does: ``redirect`` to a link, ``stream`` the bytes, or hand them over to the web
-            server in front by ``x_accel`` (nginx) or, from a directory, ``x_sendfile`` (Apache, lighttpd).
+            server in front by ``x_accel`` (nginx) or, from a directory, ``x_sendfile`` (Apache), ``x_lighttpd`` or
+            ``secure_link`` (nginx).
 
     Raises:
         ImproperlyConfigured: a value is out of bounds.
