@@ -65,7 +65,7 @@ def gcs_store(gcs: CloudStorage, settings: Any) -> Iterator[GCSStore]:
     store.close()
 
 
-@pytest.fixture(scope="module", params=["ceph", "gcs", "local"])
+@pytest.fixture(scope="module", params=["ceph", "gcs", "local", "azure"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with open_store(request.param, request, tmp_path_factory.mktemp(request.param)) as store:
         yield store
@@ -140,7 +140,7 @@ class TestAtOnce:
         assert put(resume(alice)) == 200
 
     def test_links_to_parts_are_dead_at_the_store(self, part_store: Store, alice: Any) -> None:
-        begun = begin(alice, CONTENT)
+        begun = begin(alice, CONTENT, strategy="multipart")
         parts = [PartWanted(number=1, size_bytes=5 * MIB), PartWanted(number=2, size_bytes=len(CONTENT) - 5 * MIB)]
         first, second = uploads.sign_parts(principal_of(alice), begun.session.pk, parts)
         sent = part_store.send(first.url, method="PUT", headers=dict(first.headers), body=CONTENT[: 5 * MIB])
