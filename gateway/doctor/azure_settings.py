@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 
-from gateway.doctor.findings import Finding, fail, ok, unseen
+from gateway.doctor.findings import Finding, fail, note, ok, unseen
 from gateway.doctor.visit import Visit
 
 __all__ = ["examine_azure"]
@@ -22,6 +22,7 @@ def examine_azure(visit: Visit) -> Iterator[Finding]:
     yield from _public_access(visit)
     yield from _soft_delete(visit)
     yield from _versioning(visit)
+    yield _parts(visit)
     account = visit.storage.account_name
     yield unseen(
         visit.alias,
@@ -76,6 +77,26 @@ def _versioning(visit: Visit) -> Iterator[Finding]:
             "blobs have no versions: what is replaced or deleted by mistake is gone",
             _properties(visit, "--enable-versioning true"),
         )
+
+
+def _parts(visit: Visit) -> Finding:
+    """Write a block beside the probe's own: no blob is made or changed by it, and it goes with the probe."""
+    what = "whether uploads in parts, which the gateway passes on, can be written"
+    if not visit.is_there:
+        return unseen(visit.alias, "azure.parts", f"{what}: there is no probe")
+    store = visit.storage.objects
+    try:
+        store.pass_on_part(visit.key, store.begin_parts(visit.key, "text/plain"), 1, [b"x"], size_bytes=1)
+    except AzureError as error:
+        if getattr(error, "status_code", None) not in (401, 403):
+            return unseen(visit.alias, "azure.parts", f"{what}: the store gave no answer")
+        return note(
+            visit.alias,
+            "azure.parts",
+            "the identity of the service writes no blocks: uploads in parts, such as Uppy's, are answered with 503",
+            "Where they are wanted, give it .../containers/blobs/write as well: docs/azure.md.",
+        )
+    return ok(visit.alias, "azure.parts", "uploads in parts can be passed on")
 
 
 def _properties(visit: Visit, options: str) -> str:

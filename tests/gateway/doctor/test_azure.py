@@ -34,6 +34,8 @@ def beyond_the_role(method: str, target: str) -> bool:
     """Tell what the module's signer may not."""
     if method == "PUT" and "/gateway-doctor-elsewhere/" in target:
         return True
+    if method == "PUT" and "comp=block" in target:
+        return True
     return method == "DELETE" or (method == "GET" and ("comp=list" in target or "restype=" in target))
 
 
@@ -170,6 +172,18 @@ def test_a_fault_is_found_and_nothing_else(break_it: Break, checks: set[str], co
     assert report.status == 1
     assert all(each["remedy"] for each in report.findings if each["verdict"] == "fail")
     assert container.names() == []
+
+
+def test_a_service_that_writes_no_blocks_is_told_that_it_takes_no_parts(container: Container) -> None:
+    (said,) = [each for each in container.examined().findings if each["check"] == "azure.parts"]
+    assert (said["verdict"], "503" in said["found"], "blobs/write" in said["remedy"]) == ("note", True, True)
+    _signer_may("comp=block")(container)
+    assert container.examined().one("azure.parts")["verdict"] == "ok"
+    assert container.names() == []
+    for busy, found in (("comp=block", "gave no answer"), ("sp=c", "there is no probe")):
+        container.proxy.busy = lambda method, target, busy=busy: method == "PUT" and busy in target  # type: ignore[misc]
+        said = container.examined().one("azure.parts")
+        assert (said["verdict"], found in said["found"]) == ("unseen", True)
 
 
 def test_without_an_auditor_the_signer_sees_no_settings_and_says_so(container: Container) -> None:
