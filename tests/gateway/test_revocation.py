@@ -480,6 +480,7 @@ def test_it_is_recorded_who_took_what_back_and_why(alice: Any) -> None:
     assert (row.decision, row.operation, row.principal, row.resource, row.storage_alias, row.key, row.reason) == (
         "revoked", "Revoke", f"user:{alice.pk}", "object:private:a/b", "private", "a/b", "lost laptop"
     )  # fmt: skip
+    assert row.request_id == ""  # there was none
 
 
 # what is taken back, and what the record names
