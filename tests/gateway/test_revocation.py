@@ -522,6 +522,8 @@ def test_a_name_that_no_column_holds_is_cut(alice: Any) -> None:
     lengths = {name: len(getattr(row, name)) for name in ("principal", "storage_alias", "reason", "resource")}
     assert lengths == {"principal": 255, "storage_alias": 64, "reason": 255, "resource": 512}
     assert len(Epoch.objects.get(scope="storage").reason) == 255
+    revoke("object", f"{'s' * 600}:a", by=of(alice))
+    assert Issuance.objects.get(key="a").storage_alias == "s" * 64
 
 
 REFUSED: dict[str, tuple[str, str]] = {
