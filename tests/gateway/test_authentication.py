@@ -177,6 +177,10 @@ class TestSession:
         with pytest.raises(NotAuthenticated):
             authenticate(request_of(alice))
 
+    def test_who_is_not_authenticated_is_nobody_however_active(self) -> None:
+        with pytest.raises(NotAuthenticated):
+            authenticate(request_of(SimpleNamespace(is_authenticated=False, is_active=True, pk=1)))
+
     def test_a_project_without_sessions_has_tokens_alone(self, alice: Any) -> None:
         request = RequestFactory().get("/")
         with pytest.raises(NotAuthenticated):

@@ -151,6 +151,10 @@ class TestPrincipal:
         assert text.rpartition(".")[2] not in repr(principal)
         assert text not in str(vars(principal.token))
 
+    def test_what_is_signed_is_header_and_claims(self) -> None:
+        text = token()
+        assert read_token(text).signed == text[: text.rindex(".")]
+
     def test_a_token_that_was_read_does_not_show_itself_and_cannot_be_changed(self) -> None:
         read = read_token(token())
         assert repr(read) == "UnverifiedToken()"
@@ -351,6 +355,8 @@ FORGED: dict[str, tuple[Callable[[], str], str]] = {
     "sub of 256 characters": (lambda: token(claims_of(sub="x" * 256)), "sub is missing"),
     "sub with NUL": (lambda: token(claims_of(sub="alice\0")), JSON),
     "sub with half a character": (lambda: token(claims_of(sub="\ud800")), JSON),
+    "a claim whose name has NUL": (lambda: token(raw(r', "a\u0000": 1')), JSON),
+    "a claim whose name has half a character, within another": (lambda: token(raw(r', "a": [{"\ud800": 1}]')), JSON),
     "jti a number": (lambda: token(claims_of(jti=1)), "InvalidJTIError"),
     "a claim twice": (lambda: token(raw(', "sub": "bob-at-id"')), JSON),
     "a claim twice, spelt otherwise": (lambda: token(raw(r', "su\u0062": "alice-at-id"')), JSON),
