@@ -471,6 +471,16 @@ def test_a_question_is_asked_only_where_no_branch_before_it_fits(
     assert len(asked) == (0 if owns else 2)  # once for each time that the door is asked
 
 
+def test_a_question_that_is_answered_no_leaves_what_comes_after_it_its_say(
+    alice: Any, policy_of_documents: Any
+) -> None:
+    policy = rule_of("question, no", as_query=True) | rule_of("owner", as_query=True)
+    policy_of_documents(policy)
+
+    assert door_of(policy, user_of(alice), new_document(alice)) == Allow(WIDE, "owner")
+    assert door_of(policy, user_of(alice), new_document(None)) == "refused"
+
+
 # The truth table. A: Allow, D: Deny, F: Failure.
 
 AND = {"AA": "A", "AD": "D", "AF": "F", "DA": "D", "DD": "D", "DF": "F", "FA": "F", "FD": "F", "FF": "F"}
