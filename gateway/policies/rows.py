@@ -38,7 +38,7 @@ class RowPolicy(Composable):
         for number, resource in enumerate(resources):
             by_model.setdefault(resource.model, []).append(number)
         for model, numbers in by_model.items():
-            branches = settled(branches_of(self, principal, type(operation), model)) or []
+            branches = settled(branches_of(self, principal, type(operation), model))
             if branches and not branches[0].condition:
                 answers |= dict.fromkeys(numbers, branches[0].allow)
             elif not branches or model is None:

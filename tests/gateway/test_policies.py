@@ -666,6 +666,32 @@ def test_branches_that_are_none_allow_nobody(
         assert door_of(policy, user_of(alice), row) == "refused"
 
 
+@pytest.mark.parametrize(
+    ("branch", "name"), [((Q(), Allow()), "tuple"), (Branch(True, Allow()), "Branch"), (None, "NoneType")],  # type: ignore[arg-type]
+    ids=["tuple", "condition that is True", "None"],
+)  # fmt: skip
+def test_a_branch_that_is_none_is_said(alice: Any, branch: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^odd has a branch that is {name}; Branch\(Q, Allow\)$"):
+        branches_of(Compiled("odd", lambda principal: [branch]), user_of(alice), Download, Document)
+
+
+@pytest.mark.parametrize("model", [Document, None], ids=["of rows", "of bare keys"])
+def test_the_opposite_of_everything_is_nothing_and_of_nothing_everything(model: type[models.Model] | None) -> None:
+    assert branches_of(~Everyone(), ANONYMOUS, Download, model) == []
+    assert branches_of(~StaffOnly(), ANONYMOUS, Download, model) == [Branch(Q(), Allow(policy="~StaffOnly"))]
+
+
+def test_a_policy_on_rows_that_cannot_say_itself_denies(alice: Any) -> None:
+    assert letter_of(decide(Compiled("odd", lambda principal: None), user_of(alice), new_document(alice))) == "D"
+
+
+def test_each_object_has_an_operation(alice: Any) -> None:
+    resources = [resource_of(new_document(alice)) for _ in range(2)]
+
+    with pytest.raises(ValueError, match="zip"):
+        evaluate_many(Leaf("own", owns), user_of(alice), resources, [Download(str(resources[0].key))])
+
+
 def test_a_policy_without_decide_is_a_failure(alice: Any) -> None:
     assert isinstance(decide(object(), user_of(alice), new_document(alice)), Failure)
 

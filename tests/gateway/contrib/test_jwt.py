@@ -28,7 +28,7 @@ from gateway.conf import conf
 from gateway.contrib.jwt import JWTAuthenticator
 from gateway.contrib.jwt.issuers import read_issuers
 from gateway.contrib.jwt.keys import KeySource
-from gateway.contrib.jwt.tokens import read_token
+from gateway.contrib.jwt.tokens import Refused, check_claims, read_token
 from gateway.errors import DatabaseUnavailable, NotAuthenticated, Unavailable
 from gateway.models import ApiToken, Epoch, ExternalIdentity, Issuance
 from gateway.policies import OPERATIONS
@@ -150,6 +150,17 @@ class TestPrincipal:
         assert not ApiToken.objects.exists()
         assert text.rpartition(".")[2] not in repr(principal)
         assert text not in str(vars(principal.token))
+
+    def test_the_longest_token_is_read_and_the_last_instant_believed(self) -> None:
+        with pytest.raises(Refused, match="it has 8193 bytes; at most 8192"):
+            read_token("a" * 8193)
+        with pytest.raises(Refused, match="not three parts"):
+            read_token("a" * 8192)
+        longest = {"exp": 253_370_764_800, "iat": 0, "iss": "i" * 255, "sub": "s" * 255, "aud": "a"}
+        check_claims(longest)
+        for name, value in {"exp": 253_370_764_801, "iat": -1, "iss": "i" * 256, "sub": "s" * 256, "aud": ""}.items():
+            with pytest.raises(Refused, match=f"^{name} is missing"):
+                check_claims(longest | {name: value})
 
     def test_what_is_signed_is_header_and_claims(self) -> None:
         text = token()
