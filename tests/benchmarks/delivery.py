@@ -10,6 +10,7 @@ import functools
 import http.client
 import json
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -37,8 +38,8 @@ MODES = {
     "sent": "redirect",
 }
 WORKERS, THREADS = 2, 4
-SMALL_ROUNDS, SMALL_REQUESTS, SMALL_AT_ONCE = 9, 80, 4
-LARGE_ROUNDS, LARGE_REQUESTS, LARGE_AT_ONCE = 3, 2, 2
+SMALL_ROUNDS, SMALL_REQUESTS, SMALL_AT_ONCE = 15, 120, 4
+LARGE_ROUNDS, LARGE_REQUESTS, LARGE_AT_ONCE = 11, 4, 2
 SECRET = "benchmark-forward-auth-secret-0123456789"
 
 
@@ -116,7 +117,7 @@ class Gunicorn(Emulator):
 
 @functools.cache
 def measured() -> dict[str, Way]:
-    """Measure all ways in turn, round after round; once for all tables."""
+    """Measure all ways in turn, round after round, each in another order; once for all tables."""
     require_programs("load", ["ab"])
     with ExitStack() as stack:
         postgres = stack.enter_context(Postgres())
@@ -127,13 +128,14 @@ def measured() -> dict[str, Way]:
         cookie = ways.pop("cookie")
         for way in ways.values():
             _check(way, cookie)
+        order = random.Random(0)
         for rounds, size, requests, at_once in (
             (SMALL_ROUNDS, "small", SMALL_REQUESTS, SMALL_AT_ONCE),
             (LARGE_ROUNDS, "large", LARGE_REQUESTS, LARGE_AT_ONCE),
         ):
             taking_part = [way for way in ways.values() if size in way.sizes]
             for number in range(-1, rounds):
-                for way in taking_part:
+                for way in order.sample(taking_part, k=len(taking_part)):
                     if way.process is not None and size == "large":
                         way.process.forget_peak()
                     seconds = _load(way, way.urls[size], cookie, requests, at_once)

@@ -1,8 +1,8 @@
-"""The service's addresses, and those of the views that serve files without it."""
+"""The addresses of the views that serve files without the service."""
 
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import path
 
 from tests.benchmarks import plain_delivery as plain
 
@@ -15,5 +15,4 @@ urlpatterns = [
     path("plain/private_storage/<uuid:pk>", plain.ByPrivateStorage.as_view()),
     path("plain/downloadview/<uuid:pk>", plain.by_downloadview),
     path("plain/asked", plain.asked),
-    path("", include("gateway.service_urls")),
 ]
