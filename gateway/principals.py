@@ -236,7 +236,7 @@ def bind_principal(who: Any) -> None:
     if isinstance(who, Principal):
         if who.kind == "system":
             raise ValueError("bind_principal() takes no SYSTEM; use acting_as(SYSTEM, reason=…)")
-        lease.bound = replace(who, request=lease.request)
+        lease.bound = who if who.request is lease.request else replace(who, request=lease.request)
     elif isinstance(who, LazyObject) or hasattr(who, "is_authenticated"):
         # What is still to be known of it is asked at use: here may be an event loop.
         lease.user, lease.bound = who, None
