@@ -18,7 +18,6 @@ from gateway.delivery import x_accel, x_sendfile
 from gateway.delivery.conditional import Validators, precondition, range_fits
 from gateway.delivery.ranges import byte_range
 from gateway.delivery.responses import EVERYWHERE, SANDBOX, FileBytesResponse, FileHeadersResponse, words
-from gateway.resources import alias_of
 from gateway.storages.files import open_beneath, version_of
 from gateway.storages.filesystem import PrivateFileSystemStorage
 from providers.errors import InvalidKey
@@ -36,11 +35,12 @@ _MEDIA = f"{SANDBOX}; media-src 'self'"
 
 
 def serve_file(
-    request: HttpRequest, storage: PrivateFileSystemStorage, download: Download, *, cache_control: str
+    request: HttpRequest, alias: str, storage: PrivateFileSystemStorage, download: Download, *, cache_control: str
 ) -> HttpResponseBase:
     """Answer with one file, as the storage's option ``delivery`` says.
 
     Args:
+        alias: of the storage; to ask the storage itself takes a look at all that there are.
         cache_control: of every answer that is about the file.
 
     Raises:
@@ -62,7 +62,7 @@ def serve_file(
         match storage.delivery:
             # Ranges and preconditions are the server's, which has validators of its own.
             case "x_accel":
-                return x_accel.file_response(request, alias_of(storage), download.key, headers | described(download))
+                return x_accel.file_response(request, alias, download.key, headers | described(download))
             case "x_sendfile":
                 path = f"{storage.location}/{download.key}"
                 return x_sendfile.apache_response(request, path, headers | described(download))

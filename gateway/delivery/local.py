@@ -67,7 +67,8 @@ def data_plane(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
         if isinstance(link.operation, Download):
             # No copy outlives the link: not even in the cache of the one who held it.
             left_seconds = max(0, int((link.expires_at - now).total_seconds()))
-            response = serve_file(request, storage, link.operation, cache_control=f"private, max-age={left_seconds}")
+            cache_control = f"private, max-age={left_seconds}"
+            response = serve_file(request, alias, storage, link.operation, cache_control=cache_control)
             _count(request, alias, link.operation, response, now)
         else:
             response = receive(request, storage, link.operation)

@@ -82,7 +82,8 @@ def _storage_of(alias: str) -> Any:
 
 def _serve_file(request: HttpRequest, storage: Any, permit: Permit) -> HttpResponseBase:
     try:
-        return serve_file(request, storage, permit.download, cache_control=ASK_AGAIN)
+        alias = permit.resource.storage_alias
+        return serve_file(request, alias, storage, permit.download, cache_control=ASK_AGAIN)
     except OSError as error:
         raise StorageUnavailable(f"the files cannot be reached: {type(error).__name__}") from error
 
