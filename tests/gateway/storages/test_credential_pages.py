@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import storages
 from django.utils.module_loading import import_string
@@ -55,6 +58,11 @@ MACHINES = {
     "aws-web-identity": "web-identity",
 }
 KEY_FILE = {"type": "service_account", "client_email": "signer@acme-files.iam.gserviceaccount.com", "private_key": PEM}
+SHORT_KEY = (
+    rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    .decode()
+)
 # Codes that the stores answer with, from their references of errors:
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/http-403-permission-denied.html
@@ -67,6 +75,12 @@ CODES = {
     "PermanentRedirect", "PreconditionFailed", "SignatureDoesNotMatch",
 }  # fmt: skip
 OTHER_WORDS = {"gcloud", "iam.disableServiceAccountKeyCreation"}
+
+
+class AsyncCredential:
+    """As those of azure.identity.aio."""
+
+    async def get_token(self, *scopes: str) -> None: ...
 
 
 @cache
@@ -216,9 +230,77 @@ def test_what_the_doctor_is_said_to_say_is_in_its_words(page: str) -> None:
 def test_what_goes_wrong_is_in_our_words_or_a_code_of_the_store(said: str) -> None:
     if said in CODES | OTHER_WORDS or said.startswith("AWS_S3_SESSION_PROFILE/session_profile"):
         return
-    # A storage puts its option before what a provider says of it.
-    texts = {said, said.removeprefix("cloudfront_key: ")}
+    # A storage puts its option before what a provider says of it, and a check a stop after it.
+    texts = {said, said.removeprefix("cloudfront_key: "), f"{said}."}
     assert any(pattern.fullmatch(text) for pattern in messages_of("gateway", "providers") for text in texts)
+
+
+# What a page says of `manage.py check`, and the options that make it say so, beside those of the page's example.
+SAID_BY_CHECK: dict[tuple[str, str], dict[str, Any]] = {
+    ("aws-static-keys", "secret_key is empty"): {"secret_key": ""},
+    ("aws-static-keys", "access_key_id is empty"): {"access_key": "AK\n"},
+    ("aws-profile", "AWS_S3_SESSION_PROFILE"): {"access_key": "AK", "secret_key": "SK"},
+    ("cloudfront-key-group", "custom_domain is set"): {"cloudfront_key_id": None, "cloudfront_key": None},
+    ("cloudfront-key-group", "CloudFront is to sign"): {"custom_domain": None},
+    ("cloudfront-key-group", "cloudfront_key: private_key is no"): {"cloudfront_key": "/run/secrets/key.pem"},
+    ("cloudfront-key-group", "cloudfront_key: private_key is an RSA key"): {"cloudfront_key": SHORT_KEY},
+    ("gcs-service-account-key", "the key file … cannot be read: FileNotFoundError"): {"service_account_key": "/none"},
+    ("gcs-service-account-key", "the key is not"): {"service_account_key": {"type": "authorized_user"}},
+    ("gcs-service-account-key", "service_account_key and"): {"hmac_access_id": "GOOG1EXAMPLE", "hmac_secret": "s"},
+    ("gcs-hmac-key", "of hmac_access_id"): {"hmac_secret": ""},
+    ("gcs-hmac-key", "signer_tokens is set"): {"signer_tokens": object()},
+    ("azure-managed-identity", "account_key and"): {"account_key": "AAECAwQ="},
+    (
+        "azure-workload-identity",
+        "token_credential is 'azure.identity.WorkloadIdentityCredential', which cannot be made: V",
+    ): {},
+    ("azure-token-credential", "token_credential is of type"): {"token_credential": AsyncCredential()},
+    ("azure-account-key", "account_key is not"): {"account_key": "%"},
+    ("azure-account-key", "sas_token is set"): {"sas_token": "sv=1"},
+    ("azure-account-key", "account_key and"): {"token_credential": "azure.identity.AzureCliCredential"},
+    ("local-secret-keys", "the file of secret_keys cannot"): {"secret_keys": "none.json"},
+    ("local-secret-keys", "the file of secret_keys is no ring"): {},
+    ("local-secret-keys", "SECRET_KEY is"): {"secret_keys": None},
+}
+# Of a file that another user owns, and of a package that is not there.
+NOT_MADE_HERE = {"PermissionError", "ImportError"}
+
+
+@pytest.mark.parametrize(("page", "start", "options"), [
+    pytest.param(*about, options, id=f"{about[0]}: {about[1]}") for about, options in SAID_BY_CHECK.items()
+])  # fmt: skip
+def test_the_check_says_it_by_the_id_of_the_page(
+    page: str, start: str, options: dict[str, Any], machine: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((told, number),) = (found for found in checked_of(PAGES[page]) if found[0].startswith(start))
+    entry = entry_of(page, machine)
+    if page == "azure-workload-identity":
+        monkeypatch.delenv("AZURE_FEDERATED_TOKEN_FILE")
+    if start.endswith("is no ring"):
+        (machine / "private.json").write_text("{")
+    if start.startswith("SECRET_KEY"):
+        settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "too short", []
+    entry["OPTIONS"] |= options
+    settings.STORAGES = settings.STORAGES | {"private": entry}
+    messages = [message.msg for message in run_checks(tags=["gateway"]) if message.id == f"gateway.{number}"]
+    pattern = re.escape(told).replace("…", ".+").replace(re.escape("DefaultAzureCredential"), "AsyncCredential")
+    assert [message for message in messages if re.search(pattern, message)], messages
+
+
+def test_all_that_pages_say_of_the_check_is_tried() -> None:
+    told = {(page, said) for page, text in PAGES.items() for said, _ in checked_of(text)}
+    tried = {
+        (page, said)
+        for page, said in told
+        for about, start in SAID_BY_CHECK
+        if about == page and said.startswith(start)
+    }
+    assert {said.rpartition(": ")[2] for _, said in told - tried} == NOT_MADE_HERE
+
+
+def checked_of(text: str) -> list[tuple[str, str]]:
+    """Return what the first cells say, with the id of the check that says it."""
+    return re.findall(r"^\| `([^`]+)` \((E\d{3})\) \|", text, re.MULTILINE)
 
 
 def test_every_page_says_what_goes_wrong() -> None:
