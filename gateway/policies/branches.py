@@ -173,7 +173,7 @@ def on_row(model: type[models.Model], condition: Q) -> Q:
 def check_conditions(branches: Iterable[Branch], model: type[models.Model] | None) -> None:
     """Raise what a condition raises that is no query on the model; nothing is asked."""
     for branch in branches:
-        if model is not None and branch.condition:
+        if model is not None:
             model._base_manager.filter(branch.condition)  # not carried out
 
 

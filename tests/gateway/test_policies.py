@@ -1219,7 +1219,7 @@ def test_a_policy_with_its_own_visible_is_asked_that(alice: Any) -> None:
 def test_what_cannot_be_said_as_a_query_is_not_visible_as_one() -> None:
     leaf = Leaf("own", owns)
 
-    for policy in (leaf, ~leaf, leaf & Everyone(), Everyone() | leaf):
+    for policy in (leaf, ~leaf, leaf & Everyone(), Everyone() & leaf, leaf | Everyone(), Everyone() | leaf):
         assert visible(policy, ANONYMOUS, Document.objects.all(), Download) is None
 
 
