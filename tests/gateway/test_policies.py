@@ -681,6 +681,15 @@ def test_the_opposite_of_everything_is_nothing_and_of_nothing_everything(model: 
     assert branches_of(~StaffOnly(), ANONYMOUS, Download, model) == [Branch(Q(), Allow(policy="~StaffOnly"))]
 
 
+def test_a_condition_on_a_row_fits_no_bare_key() -> None:
+    titled, resource = rule_of("title", as_query=True), Resource.of_key("private", "uploads/a")
+
+    for policy, letter in ((titled, "D"), (titled & Everyone(), "D"), (~titled, "A"), (~(titled & StaffOnly()), "A")):
+        assert letter_of(evaluate(policy, ANONYMOUS, resource, Download("uploads/a"))) == letter
+    assert branches_of(titled & StaffOnly(), ANONYMOUS, Download, None) == []
+    assert branches_of(~titled, ANONYMOUS, Download, None) == [Branch(Q(), Allow(policy="~title"))]
+
+
 def test_a_policy_on_rows_that_cannot_say_itself_denies(alice: Any) -> None:
     assert letter_of(decide(Compiled("odd", lambda principal: None), user_of(alice), new_document(alice))) == "D"
 
