@@ -103,7 +103,7 @@ def annotate_branch(rows: models.QuerySet[Any], branches: Sequence[Branch]) -> m
     conditions, otherwise = _conditions(branches)
     cases = [models.When(condition, then=models.Value(number)) for number, condition in conditions.items()]
     annotated: models.QuerySet[Any] = rows.annotate(
-        gateway_branch=models.Case(*cases, default=models.Value(otherwise), output_field=models.IntegerField(null=True))
+        gateway_branch=models.Case(*cases, default=models.Value(otherwise), output_field=models.IntegerField())
     )
     return annotated
 

@@ -681,6 +681,13 @@ def test_the_opposite_of_everything_is_nothing_and_of_nothing_everything(model: 
     assert branches_of(~StaffOnly(), ANONYMOUS, Download, model) == [Branch(Q(), Allow(policy="~StaffOnly"))]
 
 
+def test_who_is_denied_whatever_the_row_costs_no_query(alice: Any, django_assert_num_queries: Any) -> None:
+    row = new_document(alice)
+
+    with django_assert_num_queries(0):
+        assert letter_of(decide(StaffOnly(), user_of(alice), row)) == "D"
+
+
 def test_a_condition_on_a_row_fits_no_bare_key() -> None:
     titled, resource = rule_of("title", as_query=True), Resource.of_key("private", "uploads/a")
 
