@@ -415,6 +415,16 @@ def test_links_of_every_local_storage_are_counted_together(alice: Any, settings:
     assert take_back("everything").ended == 3
 
 
+def test_links_of_a_storage_that_is_gone_may_live_on(alice: Any) -> None:
+    row = _expired(alice)
+    row.storage_alias, row.expires_at = "gone", timezone.now() + timedelta(minutes=5)
+    Issuance.objects.bulk_create([row])
+
+    answer = take_back("everything")
+
+    assert (answer.ended, [(living.storage_alias, living.links) for living in answer.living]) == (0, [("gone", 1)])
+
+
 class Replicas:
     """Sends reads to a replica, which is behind, or not there."""
 
