@@ -133,7 +133,26 @@ class RedactionFilter(logging.Filter):
             record.stack_info = redact(record.stack_info)
         for name in vars(record).keys() - _STANDARD:
             setattr(record, name, _redacted_item(name, getattr(record, name), ()))
+        # Django's, beside each refusal: formatters of all attributes show it, and its text is the whole address.
+        request = getattr(record, "request", None)
+        if not isinstance(request, (str, bytes, dict, list, tuple)) and redact(shown := _shown(request)) != shown:
+            record.request = _Discreet(request)
         return True
+
+
+class _Discreet:
+    """Is what it stands for in all but its text, in which the secrets are hidden."""
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_whole"), name)
+
+    def __repr__(self) -> str:
+        return redact(_shown(self._whole))
+
+    __str__ = __repr__
 
 
 def _secret_spans(text: str) -> list[tuple[int, int]]:

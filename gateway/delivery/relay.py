@@ -27,7 +27,7 @@ from gateway.resources import private_storage
 from gateway.storages.relayed import RelayedParts
 from gateway.uploads.relaying import name_of, open_upload, pass_on
 from providers.errors import LinkRefused, ProviderError
-from providers.types import UploadPart
+from providers.types import MAX_SINGLE_UPLOAD_BYTES, UploadPart
 
 __all__ = ["relay"]
 
@@ -52,7 +52,10 @@ def relay(request: HttpRequest, alias: str, key: str) -> HttpResponseBase:
         part = _genuine(request, alias, key)
     except LinkRefused as refused:
         logger.info("refused a link of %s: %s", ascii(alias), refused.reason)
-        return words(request, 403, _ENDED if refused.reason == "expired" else _INVALID)
+        if refused.reason != "expired":
+            return words(request, 403, _INVALID)
+        drain(request, MAX_SINGLE_UPLOAD_BYTES)
+        return words(request, 403, _ENDED)
     response = _answer(request, alias, part)
     if response.status_code not in (201, 411, 413):
         drain(request, part.size_bytes)

@@ -15,8 +15,10 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 from django.http import QueryDict
+from django.test import RequestFactory
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pythonjsonlogger.json import JsonFormatter
 
 from gateway.redaction import MARK, RedactionFilter, redact, redact_event
 from providers import (
@@ -412,6 +414,23 @@ def test_texts_that_are_already_made_are_redacted(name: str) -> None:
 @pytest.mark.parametrize("exc_info", [(None, None, None), True, None], ids=["empty", "a flag", "none"])
 def test_odd_exc_info_breaks_nothing(exc_info: Any) -> None:
     assert RedactionFilter().filter(record_of("failed", exc_info=exc_info)) is True
+
+
+def test_a_request_beside_a_refusal_shows_its_address_without_the_signature() -> None:
+    """Formatters of all attributes, such as those for JSON, write the text of Django's extra."""
+    request = RequestFactory().put(f"/relay/cloud/k?expires=1&signature={SECRET}")
+    record = record_of("Not Found: %s", "/relay/cloud/k", request=request, status_code=404)
+    RedactionFilter().filter(record)
+    told = JsonFormatter().format(record)
+    assert "/relay/cloud/k?expires=1&signature=***" in told
+    assert SECRET not in told + repr(record.request) + str(record.request) + f"{record.request}"  # type: ignore[attr-defined]
+    # What handlers look at, who mail errors for one, is there.
+    assert record.request.META is request.META  # type: ignore[attr-defined]
+    assert record.request.get_full_path() == request.get_full_path()  # type: ignore[attr-defined]
+    plain = RequestFactory().get("/f/1")
+    record = record_of("Not Found", request=plain)
+    RedactionFilter().filter(record)
+    assert record.request is plain  # type: ignore[attr-defined]
 
 
 def test_extra_attributes_are_redacted() -> None:

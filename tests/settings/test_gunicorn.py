@@ -124,6 +124,8 @@ def test_a_file_goes_in_a_link_comes_out_and_the_logs_tell_of_both(service: Serv
     assert url.startswith(f"https://{HOST}/local/private/uploads/")
     assert service.ask("GET", url.removeprefix(f"https://{HOST}"))[::2] == (200, b"private")
     assert service.ask("POST", "/api/v1/links", {"file": str(uuid.uuid4())}, **bearer)[0] == 404
+    # Refused, and good for something else all the while.
+    assert service.ask("PUT", url.removeprefix(f"https://{HOST}"))[0] == 403
 
     logged = service.gunicorn.log_path.read_text()
     assert service.token not in logged
@@ -134,8 +136,9 @@ def test_a_file_goes_in_a_link_comes_out_and_the_logs_tell_of_both(service: Serv
         line for line in lines if line["logger"] == "gunicorn.access" and "POST /api/v1/links 201" in line["message"]
     ]
     assert answered["X-Request-ID"] in issuing["message"]
-    (refused,) = [line for line in lines if line["logger"] == "django.request" and line["level"] == "WARNING"]
-    assert len(refused["request_id"]) == 32
+    refused = [line for line in lines if line["logger"] == "django.request" and line["level"] == "WARNING"]
+    assert [line["status_code"] for line in refused] == [404, 403]
+    assert all(len(line["request_id"]) == 32 for line in refused)
 
 
 def test_a_request_under_way_ends_before_the_service_does(service: Service) -> None:

@@ -331,10 +331,14 @@ def test_a_link_that_has_ended_says_so_in_the_words_that_uppy_knows(
     begun = in_parts(alice)
     (url,) = sign(alice, begun, 1)
     time.sleep(1.1)
-    answer = put(url, WHOLE)
+    body = BytesIO(WHOLE)
+    answer = put(url, body)
     assert (answer.status, answer.body) == (403, ENDED)
-    # To what was not signed here nobody says when it would have ended.
-    assert put(CHANGES["signature"](url), WHOLE).body == INVALID
+    assert body.tell() == PART, "who is cut off while it sends does not hear why"
+    # To what was not signed here nobody says when it would have ended, nor listens.
+    body.seek(0)
+    assert put(CHANGES["signature"](url), body).body == INVALID
+    assert body.tell() == 0
     assert received(alice, begun) == []
 
 
