@@ -6,6 +6,8 @@ Must not decide about a file, and must not read what the request asks for.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -16,11 +18,18 @@ from django.utils import timezone
 
 from gateway import epochs, throttling
 from gateway.conf import conf, resolve
-from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated
+from gateway.errors import AccessDenied, CSRFFailed, DatabaseUnavailable, InvalidReference, NotAuthenticated
 from gateway.models import ApiToken
 from gateway.principals import Principal, ambient_lease, bind_principal, principal_of_user
 
-__all__ = ["ApiTokenAuthenticator", "Authenticator", "SessionAuthenticator", "authenticate"]
+__all__ = [
+    "ApiTokenAuthenticator",
+    "Authenticator",
+    "SessionAuthenticator",
+    "authenticate",
+    "identify",
+    "refusals_explained",
+]
 
 _TOKEN = re.compile(rf"{ApiToken.PREFIX}[A-Za-z0-9_\-]{{43}}")  # 256 bits in base64
 _USE_IS_NOTED_EVERY = timedelta(minutes=1)
@@ -49,23 +58,68 @@ def authenticate(request: HttpRequest) -> Principal:
     """Return the one identity that a request proves, and make it the one that asks.
 
     Raises:
-        NotAuthenticated: none, one that fails, or two that differ.
+        NotAuthenticated: none, one that fails or was taken back, or two that differ.
         CSRFFailed: a session alone, on an unsafe method, without the token of its pages.
         TooManyRequests: its Authorization header, or others from its address, have failed too often.
         DatabaseUnavailable: tokens or sessions cannot be read.
     """
+    principal = _proved(request)
+    _check_not_taken_back(request, principal)
+    return _bound(principal)
+
+
+def identify(request: HttpRequest) -> Principal:
+    """Return the identity as :func:`authenticate` does, for one decision that follows at once.
+
+    Whether what proves it was taken back that decision reads, together with its row, and refuses. What follows stands
+    in :func:`refusals_explained`.
+    """
+    return _bound(_proved(request))
+
+
+@contextmanager
+def refusals_explained(request: HttpRequest, principal: Principal) -> Iterator[None]:
+    """Tell those whose credential was taken back from those who may not have the file.
+
+    Raises:
+        NotAuthenticated: in place of a refusal.
+    """
+    try:
+        yield
+    except (AccessDenied, InvalidReference):
+        _check_not_taken_back(request, principal)
+        raise
+
+
+def _proved(request: HttpRequest) -> Principal:
     # Sessions are not counted: nobody guesses one, and who is logged in need not suffer for a neighbour.
     has_header = "HTTP_AUTHORIZATION" in request.META
     if has_header:
         throttling.check_failures(request)
     try:
-        principal = _one_identity(request)
+        return _one_identity(request)
     except NotAuthenticated:
         if has_header:
             throttling.count_failure(request)
         raise
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable("tokens and sessions cannot be read") from error
+
+
+def _check_not_taken_back(request: HttpRequest, principal: Principal) -> None:
+    if principal.token is None and principal.session_epoch is None:
+        return
+    try:
+        problem = epochs.void_credential(principal, "", epochs.now(principal))
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailable("what was taken back cannot be read") from error
+    if problem:
+        if "HTTP_AUTHORIZATION" in request.META:
+            throttling.count_failure(request)
+        raise NotAuthenticated(problem)
+
+
+def _bound(principal: Principal) -> Principal:
     if ambient_lease() is not None:
         bind_principal(principal)
     return principal
@@ -129,11 +183,6 @@ def _one_identity(request: HttpRequest) -> Principal:
         raise NotAuthenticated("no credential was accepted")
     if not found.is_active:
         raise NotAuthenticated("the user is not active")
-    if found.token is not None or found.session_epoch is not None:
-        read = epochs.now(found)
-        if problem := epochs.void_credential(found, "", read):
-            raise NotAuthenticated(problem)
-        epochs.keep(found, read)
     return found
 
 

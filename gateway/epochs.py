@@ -21,15 +21,13 @@ from django.utils.crypto import salted_hmac
 
 from gateway.errors import TakenBack
 from gateway.models import Epoch, Issuance
-from gateway.principals import SESSION_EPOCH, Principal, ambient_lease
+from gateway.principals import SESSION_EPOCH, Principal
 
 __all__ = [
     "Now",
     "check_not_overtaken",
     "digests_of",
     "is_void",
-    "keep",
-    "kept",
     "now",
     "object_targets",
     "stamp_of",
@@ -68,26 +66,6 @@ def digests_of(principal: Principal, tenant: str = "") -> dict[str, str]:
     """Name the rows that :class:`Now` is read from, by its attributes."""
     digests = {"number": Epoch.digest_of(Scope.COUNTER)}
     return digests | {scope.value: Epoch.digest_of(scope, target) for scope, target in _epochs_of(principal, tenant)}
-
-
-def keep(principal: Principal, read: Now) -> None:
-    """Keep what was read to authenticate a request for the one link or file that it asks for."""
-    lease = ambient_lease()
-    if lease is not None:
-        lease.epochs = (principal.id, read)
-
-
-def kept(principal: Principal) -> Now | None:
-    """Return what :func:`keep` has kept, once.
-
-    Only for links, which :func:`check_not_overtaken` looks at again, and for what is served by the same request, with
-    nothing between the two but the decision.
-    """
-    lease = ambient_lease()
-    if lease is None or lease.epochs is None:
-        return None
-    (name, read), lease.epochs = lease.epochs, None
-    return read if name == principal.id else None
 
 
 def void_credential(principal: Principal, tenant: str, read: Now) -> str:

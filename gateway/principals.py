@@ -106,7 +106,6 @@ class Lease:
 
     Attributes:
         bound, user: who :func:`bind_principal` named: a principal, or a user in place of ``request.user``.
-        epochs: what gateway.epochs has read to authenticate the request, and for whom.
         memo: links already issued to this request, by principal, resource and operation.
         failed: an exception escaped the view; nothing more is issued to the request's principal.
         pending: audit rows that the middleware commits before the response leaves.
@@ -115,8 +114,7 @@ class Lease:
     """
 
     __slots__ = (
-        "_lock", "bound", "closed", "epochs", "failed", "memo", "pending", "request", "request_id", "single_links",
-        "user",
+        "_lock", "bound", "closed", "failed", "memo", "pending", "request", "request_id", "single_links", "user",
     )  # fmt: skip
 
     def __init__(self, request: HttpRequest) -> None:
@@ -125,7 +123,6 @@ class Lease:
         self.user: Any = None
         self.closed = False
         self.failed = False
-        self.epochs: tuple[str, Any] | None = None
         self.memo: dict[Any, Any] = {}
         self.pending: list[Issuance] = []
         self.request_id = uuid.uuid4().hex

@@ -86,9 +86,6 @@ def revoke(scope: str, target: str = "", *, by: Principal, reason: str = "") -> 
             defaults={"scope": scope, "target": target, "number": number, "at": at, "reason": reason[:255]},
         )
         audit.record([_row(scope, target, by, reason, at)])
-    lease = ambient_lease()
-    if lease is not None:
-        lease.epochs = None  # what this request asks for after it is no older
     # Now that it is committed: a link that is recorded later finds the epoch before it leaves, and so does an upload.
     uploads, dead = _give_up(using, scope, target)
     ended, living = _links_of(scope, target, at, dead)

@@ -17,10 +17,11 @@ from ninja import Router
 
 from gateway import links, throttling
 from gateway.api.document import json_body, problems
-from gateway.api.identity import principal_of
+from gateway.api.identity import Identity, principal_of
 from gateway.api.parsing import MAX_BODY_BYTES, read_json, refuse_query, shortened
 from gateway.api.problems import answer
 from gateway.api.schemas import BatchRequest, BatchResults, Link, LinkItem, LinkRequest
+from gateway.authentication import identify, refusals_explained
 from gateway.conf import conf
 from gateway.errors import BatchTooLarge, TTLTooLong
 from gateway.links import IssuedURL, Refusal
@@ -48,6 +49,7 @@ router = Router(tags=["links"])
     summary="Link to one file",
     response={201: Link} | problems(400, 401, 403, 404, 413, 415, 429, 500, 503),
     openapi_extra=json_body(LinkRequest),
+    auth=Identity(identify),
 )
 def create_link(request: HttpRequest) -> HttpResponse:
     """Decide about one file for whoever asks, and answer with a presigned URL that lives shortly."""
@@ -56,7 +58,8 @@ def create_link(request: HttpRequest) -> HttpResponse:
     ttl = _ttl(asked.ttl_seconds)
     principal = principal_of(request)
     throttling.spend_links(principal.id, 1)
-    issued = links.issue(principal, _named(asked.file), _download(asked), ttl=ttl)
+    with refusals_explained(request, principal):
+        issued = links.issue(principal, _named(asked.file), _download(asked), ttl=ttl)
     return answer(_link(asked.file, issued), 201)
 
 

@@ -17,8 +17,8 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 
-from gateway import epochs, links
-from gateway.authentication import authenticate
+from gateway import links
+from gateway.authentication import identify, refusals_explained
 from gateway.conf import conf
 from gateway.delivery.files import UNKNOWN_TYPE, content_security_policy, described
 from gateway.delivery.raw_paths import named_by
@@ -95,15 +95,14 @@ def _allowed(request: HttpRequest) -> dict[str, str]:
     alias, key = named_by(uri, given["paths"])
     if is_sent_by_another_site(request):
         raise AccessDenied("a cross-site request that is no navigation")
-    principal = authenticate(request)
+    principal = identify(request)
     resource = Resource.of_key(alias, key)
     operation = partial(Download, method="HEAD" if method == "HEAD" else "GET")
     # What is in a directory, the server has; to a bucket it sends what is signed here.
     way = Way(delivery=DELIVERY, is_signed=not isinstance(private_storage(alias), PrivateFileSystemStorage))
-    read = epochs.kept(principal)
-    with no_principal():
+    with refusals_explained(request, principal), no_principal():
         # There is no answer but this one to be replaced by a 503: a refusal's record is written before it.
-        answer = links.deliver(principal, resource, operation, lambda _: way, read=read)
+        answer = links.deliver(principal, resource, operation, lambda _: way)
     target: dict[str, str] = {}
     if isinstance(answer, Permit):
         told = described(answer.download)

@@ -12,7 +12,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from gateway import epochs, links
+from gateway import links
 from gateway.delivery import redirect, secure_link, x_accel
 from gateway.delivery.files import UNKNOWN_TYPE, content_security_policy, serve_file
 from gateway.delivery.responses import EVERYWHERE
@@ -40,8 +40,7 @@ def serve(request: HttpRequest, principal: Principal, resource: Resource) -> Htt
         AuditUnavailable, DatabaseUnavailable, StorageUnavailable: as :func:`gateway.links.issue`.
     """
     operation = partial(Download, method="HEAD" if request.method == "HEAD" else "GET")
-    read = epochs.kept(principal)
-    answer = links.deliver(principal, resource, operation, lambda alias: _way_of(request, alias), read=read)
+    answer = links.deliver(principal, resource, operation, lambda alias: _way_of(request, alias))
     alias = answer.resource.storage_alias
     storage = private_storage(alias)
     if isinstance(answer, Permit):

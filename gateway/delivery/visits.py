@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.urls import get_resolver, get_urlconf
 from django.utils.encoding import escape_uri_path
 
-from gateway.authentication import authenticate
+from gateway.authentication import identify, refusals_explained
 from gateway.delivery.serving import serve
 from gateway.errors import (
     AccessDenied,
@@ -69,11 +69,12 @@ def visit(request: HttpRequest, find: Callable[[], Resource]) -> HttpResponseBas
 def _answer(request: HttpRequest, find: Callable[[], Resource]) -> HttpResponseBase:
     if is_sent_by_another_site(request):
         raise AccessDenied("a cross-site request that is no navigation")
-    principal = authenticate(request)
-    if request.META.get("QUERY_STRING"):
-        # There is nothing to choose here, and what is not understood is not ignored.
-        raise AccessDenied("there are no parameters")
-    return serve(request, principal, find())
+    principal = identify(request)
+    with refusals_explained(request, principal):
+        if request.META.get("QUERY_STRING"):
+            # There is nothing to choose here, and what is not understood is not ignored.
+            raise AccessDenied("there are no parameters")
+        return serve(request, principal, find())
 
 
 def is_sent_by_another_site(request: HttpRequest) -> bool:

@@ -45,11 +45,8 @@ __all__ = ["decide", "reading"]
 logger = logging.getLogger(__name__)
 
 
-def decide(principal: Principal, asks: Sequence[Ask], kept: epochs.Now | None = None) -> epochs.Now:
+def decide(principal: Principal, asks: Sequence[Ask]) -> epochs.Now:
     """Find each row, and answer each question by a refusal or by limits.
-
-    Args:
-        kept: what this request has already read of what was taken back; without a tenant's.
 
     Returns:
         What had been taken back before the first question was asked: an answer is no newer than that.
@@ -69,9 +66,7 @@ def decide(principal: Principal, asks: Sequence[Ask], kept: epochs.Now | None = 
     tenant = tenant_name(principal)
     known: list[models.Model | None] | None = None
     with reading():
-        if kept is not None and not tenant:
-            read = kept
-        elif len(asks) == 1 and asks[0].resource.model is not None:
+        if len(asks) == 1 and asks[0].resource.model is not None:
             row, read = row_and_epochs(asks[0].resource, principal, tenant)
             known = [row]
         else:

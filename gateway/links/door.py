@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from gateway import epochs
 from gateway.conf import conf
 from gateway.errors import (
     AccessDenied,
@@ -92,14 +91,11 @@ def deliver(
     resource: Resource,
     operation: AskedFor,
     way_of: Callable[[str], Way],
-    *,
-    read: epochs.Now | None = None,
 ) -> Permit | IssuedURL:
     """Decide about a download, then have it go the way that its storage has.
 
     Args:
         way_of: told the alias of the storage that the row names, after a yes alone.
-        read: what was taken back, as the caller has read it just before; None reads it here.
 
     Raises:
         AccessDenied: no; whatever the way would have been, it is recorded as everywhere.
@@ -111,7 +107,7 @@ def deliver(
         raise TypeError(f"{ask.kind.__name__} is not served; Download")
     check_asked([ask])
     now = datetime.now(UTC)
-    read = decide(principal, [ask], read)
+    read = decide(principal, [ask])
     way = Way() if ask.refusal is not None else way_of(ask.resource.storage_alias)
     if way.is_signed:
         sign_asks(principal, [ask], None, now, read)
@@ -240,7 +236,7 @@ def issue_many(
     if ttl is not None:
         check_ttl(ttl, conf().max_ttl)
     now = datetime.now(UTC)
-    read = decide(principal, asks, epochs.kept(principal))
+    read = decide(principal, asks)
     sign_asks(principal, [ask for ask in asks if ask.refusal is None], ttl, now, read)
     record_asks(principal, asks, now, Issuance.Decision.ISSUED, read)
     _keep_out_of_djangos_cache()

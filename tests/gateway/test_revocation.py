@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
-from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
@@ -18,14 +17,13 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.signals import request_finished, request_started
 from django.db import OperationalError, close_old_connections, connection, connections, transaction
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from gateway import epochs, links
 from gateway.errors import AccessDenied, AuditUnavailable, InvalidRequest, TakenBack
 from gateway.models import ApiToken, Epoch, File, Grant, Issuance, UploadSession
 from gateway.policies import Allow, Limits
-from gateway.principals import SYSTEM, Lease, Principal, acting_as, principal_of_user
+from gateway.principals import SYSTEM, Principal, acting_as, principal_of_user
 from gateway.resources import Resource
 from gateway.revocation import Living, Revoked, end_grant, revoke
 from providers.types import Download, Upload
@@ -327,52 +325,6 @@ def test_no_link_leaves_that_was_taken_back_while_it_was_made(
     else:
         with pytest.raises(TakenBack):
             links.issue(of(alice), resource)
-
-
-class TestWhatAuthenticationHasRead:
-    """It serves for one link, since that is looked at again before it leaves, and for nothing else."""
-
-    @pytest.fixture
-    def lease(self, alice: Any) -> Iterator[Lease]:
-        with request_of(alice) as lease:
-            epochs.keep(of(alice), epochs.now(of(alice)))
-            yield lease
-
-    @staticmethod
-    def asks_anew(ask: Any) -> bool:
-        with CaptureQueriesContext(connection) as queries:
-            ask()
-        return "presign_gateway_epoch" in queries[0]["sql"]
-
-    @pytest.mark.usefixtures("lease")
-    def test_a_link_is_decided_with_it_once(self, alice: Any) -> None:
-        resources = [Resource.of_file(file_at(alice)) for _ in range(2)]
-        asked = [self.asks_anew(partial(links.issue, of(alice), resource)) for resource in resources]
-        assert asked == [False, True]
-
-    @pytest.mark.usefixtures("lease")
-    @pytest.mark.parametrize(
-        "ask", [links.permit, partial(links.authorize, operation=Download)], ids=["permit", "authorize"]
-    )
-    def test_what_is_not_looked_at_again_asks_anew(self, alice: Any, ask: Any) -> None:
-        resource = Resource.of_file(file_at(alice))
-        assert self.asks_anew(partial(ask, of(alice), resource))
-
-    @pytest.mark.usefixtures("lease")
-    def test_it_is_of_nobody_else(self, bob: Any) -> None:
-        resource = Resource.of_file(file_at(bob))
-        assert self.asks_anew(partial(links.issue, of(bob), resource))
-
-    @pytest.mark.usefixtures("lease")
-    def test_it_knows_no_tenants(self, alice: Any, settings: Any) -> None:
-        settings.GATEWAY = settings.GATEWAY | {"TENANT": "tests.gateway.test_revocation.TENANT"}
-        resource = Resource.of_file(file_at(alice))
-        assert self.asks_anew(partial(links.issue, of(alice), resource))
-
-    def test_a_request_that_takes_something_back_forgets_it(self, alice: Any, lease: Lease) -> None:
-        revoke("storage", "private", by=of(alice))
-        assert lease.epochs is None
-        assert status_of(links.issue(of(alice), Resource.of_file(file_at(alice))).url) == 200
 
 
 @pytest.mark.urls("settings.urls")
