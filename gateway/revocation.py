@@ -15,7 +15,7 @@ from django.db import router, transaction
 from django.db.models import Count, F, Max
 from django.utils import timezone
 
-from gateway import audit
+from gateway import audit, overtaking
 from gateway.conf import conf
 from gateway.errors import InvalidRequest, StorageUnavailable
 from gateway.models import ApiToken, Epoch, Grant, Issuance
@@ -87,6 +87,7 @@ def revoke(scope: str, target: str = "", *, by: Principal, reason: str = "") -> 
         )
         audit.record([_row(scope, target, by, reason, at)])
     # Now that it is committed: a link that is recorded later finds the epoch before it leaves, and so does an upload.
+    overtaking.await_records(conf().audit_database or router.db_for_write(Issuance))
     uploads, dead = _give_up(using, scope, target)
     ended, living = _links_of(scope, target, at, dead)
     return Revoked(
