@@ -158,7 +158,9 @@ class TestAwaiting:
         assert take_back().ended == 1
         writing.join(20)
 
-    def test_what_begins_later_is_not_waited_for(self, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_begins_later_is_not_waited_for(
+        self, file: File, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         may_end, later = threading.Event(), threading.Event()
         writing = [write_until(may_end.is_set, file)]
 
@@ -172,6 +174,7 @@ class TestAwaiting:
         await_records("default")
         assert len(writing) == 2
         assert writing[1].is_alive()
+        assert not caplog.text
         later.set()
         for thread in writing:
             thread.join(20)
