@@ -346,9 +346,7 @@ def test_cloud_links_live_on_and_the_answer_says_until_when(alice: Any, settings
         links.issue(of(alice), Resource.of_file(file), ttl=timedelta(seconds=seconds)) for seconds in (60, 120, 90)
     ]
     local = link_to(file_at(alice), alice)
-    too_old = _expired(alice)
-    too_old.at, too_old.expires_at = timezone.now() - timedelta(days=7, hours=1), timezone.now() + timedelta(hours=1)
-    Issuance.objects.bulk_create([_expired(alice), too_old])
+    Issuance.objects.bulk_create([_expired(alice)])
 
     answer = take_back("principal", f"user:{alice.pk}")
 
@@ -365,6 +363,14 @@ def test_links_of_every_local_storage_are_counted_together(alice: Any, settings:
         links.issue(of(alice), Resource.of_file(new_file(alice, storage_alias=alias)))
 
     assert take_back("everything").ended == 3
+
+
+def test_what_is_older_than_any_link_becomes_is_not_looked_at(alice: Any) -> None:
+    row = _expired(alice)
+    row.at, row.expires_at = timezone.now() - timedelta(days=7, hours=1), timezone.now() + timedelta(hours=1)
+    Issuance.objects.bulk_create([row])
+
+    assert take_back("everything").living == ()
 
 
 def test_links_of_a_storage_that_is_gone_may_live_on(alice: Any) -> None:

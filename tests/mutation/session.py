@@ -37,7 +37,7 @@ _LEAST_SECONDS = 20  # how long a mutant may run, at least
 _TIMES = 6  # and how many times as long as its tests need without it
 _SECONDS_AT_FIRST = 15  # of tests before the next mutant has its turn; what lives then meets the others later
 _NEARNESS = 4  # as much quicker may another test be than one that runs anything of the mutant's file
-_SECONDS_AT_IMPORT = 20  # what the tests of a mutant that shows at import may need without it
+_SECONDS_AT_IMPORT = 60  # what the tests of a mutant that shows at import may need without it
 
 
 @dataclass
