@@ -31,6 +31,7 @@ from gateway.errors import (
     ChecksumMismatch,
     NotUploaded,
     SizeMismatch,
+    StorageUnavailable,
     UploadOver,
 )
 from gateway.models import File, Issuance, UploadSession
@@ -340,6 +341,37 @@ def test_a_link_that_has_ended_says_so_in_the_words_that_uppy_knows(
     assert put(CHANGES["signature"](url), body).body == INVALID
     assert body.tell() == 0
     assert received(alice, begun) == []
+
+
+@database
+def test_a_link_outlives_its_key_while_that_is_a_fallback(store: AzureStore, alice: Any, settings: Any) -> None:
+    begun = in_parts(alice)
+    (url,) = sign(alice, begun, 1)
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "another key of the project, as long as the others"
+    assert put(url, WHOLE).status == 403
+    settings.SECRET_KEY_FALLBACKS = [old]
+    assert put(url, WHOLE).status == 201
+    assert put(sign(alice, begun, 1)[0], WHOLE).status == 201
+
+
+urlpatterns: list[Any] = []
+
+
+@database
+@pytest.mark.urls("tests.gateway.uploads.test_relaying")
+@pytest.mark.parametrize("missing", ["address", "key"])
+def test_without_an_address_or_a_key_there_are_no_parts_and_all_the_rest(
+    store: AzureStore, alice: Any, settings: Any, missing: str
+) -> None:
+    if missing == "key":
+        settings.ROOT_URLCONF, settings.SECRET_KEY = "settings.urls", "short"
+    with pytest.raises(StorageUnavailable):
+        in_parts(alice)
+    assert not UploadSession.objects.exists()
+    single = begin(alice, CONTENT)
+    assert single.link is not None
+    assert store.send(single.link.url, method="PUT", headers=single.link.headers, body=CONTENT).status == 201
+    assert finalize(alice, single).session.state == "ready"
 
 
 TAKEN_BACK: dict[str, Callable[[Any, UploadSession], tuple[str, str]]] = {
