@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from django.test import RequestFactory
 
 from gateway import epochs
 from gateway.errors import TakenBack
-from gateway.models import Epoch, Issuance
+from gateway.models import ApiToken, Epoch, Issuance
 from gateway.principals import SESSION_EPOCH, Principal
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +111,36 @@ TARGETS: dict[str, tuple[str, list[str]]] = {
 @pytest.mark.parametrize(("key", "targets"), TARGETS.values(), ids=TARGETS)
 def test_an_object_is_named_with_every_prefix_above_it_once(key: str, targets: list[str]) -> None:
     assert list(epochs.object_targets("p", key)) == targets
+
+
+@pytest.mark.parametrize(("scope", "target"), [("tenant", "acme"), ("principal", "user:1")])
+def test_a_link_of_no_tenant_that_names_nobody_is_taken_back_with_neither(scope: str, target: str) -> None:
+    taken_back(scope, target, 3)
+
+    assert epochs.is_void("private", KEY, f"2-{'0' * 32}") is False
+
+
+# under which number a token was made, how long after the instant of what was taken back, and whether it is void
+TOKENS: dict[str, tuple[int | None, int, bool]] = {
+    "an older number, by a clock that is ahead": (2, 60, True),
+    "its number, by a clock that is behind": (3, -60, False),
+    "no number, before": (None, -60, True),
+    "no number, at the instant": (None, 0, True),
+    "no number, after": (None, 60, False),
+}
+
+
+@pytest.mark.parametrize(("number", "seconds", "is_void"), TOKENS.values(), ids=TOKENS)
+def test_a_token_is_as_old_as_its_number_and_without_one_as_its_row(
+    number: int | None, seconds: int, is_void: bool
+) -> None:
+    taken_back("everything", "", 3)
+    user = get_user_model()(pk=1)
+    token = ApiToken(user=user, epoch=number, created_at=AT + timedelta(seconds=seconds))
+
+    said = epochs.void_credential(Principal(kind="user", user=user, token=token), "", epochs.Now(3, everything=3))
+
+    assert said == ("what everything was given before 2026-11-22 00:00:00 was taken back" if is_void else "")
 
 
 class TestNow:

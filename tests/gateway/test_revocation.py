@@ -19,7 +19,7 @@ from django.core.signals import request_finished, request_started
 from django.db import OperationalError, close_old_connections, connection, connections, transaction
 from django.utils import timezone
 
-from gateway import epochs, links
+from gateway import epochs, links, revocation
 from gateway.errors import AccessDenied, AuditUnavailable, InvalidRequest, TakenBack
 from gateway.models import ApiToken, Epoch, File, Grant, Issuance, UploadSession
 from gateway.policies import Allow, Limits
@@ -381,6 +381,19 @@ def test_links_of_a_storage_that_is_gone_may_live_on(alice: Any) -> None:
     answer = take_back("everything")
 
     assert (answer.ended, [(living.storage_alias, living.links) for living in answer.living]) == (0, [("gone", 1)])
+
+
+def test_links_of_an_upload_that_its_store_has_forgotten_are_not_alive(alice: Any) -> None:
+    rows = [_expired(alice) for _ in range(3)]
+    for row, (alias, key) in zip(rows, [("private", "a"), ("gone", "a"), ("gone", "b")], strict=True):
+        row.storage_alias, row.key, row.expires_at = alias, key, timezone.now() + timedelta(minutes=5)
+    Issuance.objects.bulk_create(rows)
+    forgotten = frozenset({("private", "a"), ("gone", "a"), ("other", "b")})
+
+    ended, living = revocation._links_of("everything", "", timezone.now(), forgotten)
+
+    # A link of a local storage ends now, whatever became of its upload.
+    assert (ended, [(of_one.storage_alias, of_one.links) for of_one in living]) == (1, [("gone", 1)])
 
 
 class Replicas:
