@@ -39,7 +39,7 @@ def serve(request: HttpRequest, principal: Principal, resource: Resource) -> Htt
         AccessDenied: no.
         AuditUnavailable, DatabaseUnavailable, StorageUnavailable: as :func:`gateway.links.issue`.
     """
-    operation = partial(Download, method="HEAD" if request.method == "HEAD" else "GET")
+    operation = partial(Download, method="HEAD") if request.method == "HEAD" else Download
     answer = links.deliver(principal, resource, operation, lambda alias: _way_of(request, alias))
     alias = answer.resource.storage_alias
     storage = private_storage(alias)
