@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from azure.core.exceptions import ResourceNotFoundError
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 
 from providers.types import SignedURL
 from tests.emulators.azurite import Azurite, AzuriteOAuth
@@ -25,6 +28,17 @@ from tests.verifiers.sas import Account, DelegationKey, verify_sas
 RELAY = "/relay/"
 # A SAS binds neither of these; see docs/azure.md.
 LACKS = frozenset({"method", "size", "type", "checksum", "link id", "the last bytes", "412"})
+
+
+@contextmanager
+def keeping_connections() -> Iterator[None]:
+    """Let requests leave the test's connection to the database open, which is in the midst of a transaction."""
+    ended = [end for end in (request_started, request_finished) if end.disconnect(close_old_connections)]
+    try:
+        yield
+    finally:
+        for end in ended:
+            end.connect(close_old_connections)
 
 
 class AzureStore(Store):
@@ -76,7 +90,8 @@ class AzureStore(Store):
         if urlsplit(url).path.startswith(RELAY):
             # The gateway itself, with the test's own connection to the database.
             sent = {"Content-Length": str(len(body or b""))} | dict(headers or {})
-            answer = follow("wsgi", url, method=method, headers=sent, body=body or b"")
+            with keeping_connections():
+                answer = follow("wsgi", url, method=method, headers=sent, body=body or b"")
             return Response(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
         return send(url, method=method, headers=headers, body=body, tls=self.tls())
 

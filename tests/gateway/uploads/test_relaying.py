@@ -47,7 +47,7 @@ from providers.local import MIN_SECRET_BYTES, LocalProvider, SecretKey
 from providers.types import Download, Upload, UploadPart
 from tests.emulators.process import LOOPBACK
 from tests.gateway.api.support import by_token
-from tests.gateway.azure_stores import AzureStore
+from tests.gateway.azure_stores import AzureStore, keeping_connections
 from tests.gateway.browsing import Site
 from tests.gateway.delivery.support import STACKS, Answer, follow
 from tests.gateway.test_links_fetched import open_store
@@ -97,7 +97,8 @@ def put(url: str, body: bytes | BytesIO, *, stack: str = "wsgi", length: str | N
     said = {name.replace("_", "-"): value for name, value in headers.items()}
     if length is not None:
         said["Content-Length"] = length or str(len(body) if isinstance(body, bytes) else PART)
-    return follow(stack, url, method=said.pop("method", "PUT"), body=body, headers=said)
+    with keeping_connections():
+        return follow(stack, url, method=said.pop("method", "PUT"), body=body, headers=said)
 
 
 def send_all(user: Any, begun: Any) -> None:
