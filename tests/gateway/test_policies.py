@@ -824,6 +824,12 @@ def test_a_limit_that_could_not_be_held_fails_where_it_is_said(alice: Any, limit
     assert isinstance(decide(policy, user_of(alice), new_document(alice)), Failure)
 
 
+def test_nothing_is_limited_and_nothing_shared_unless_it_is_said() -> None:
+    limits = Limits()
+
+    assert (limits.max_ttl, limits.until, limits.dispositions, limits.shareable) == (None, None, None, False)
+
+
 def limits_strategy() -> st.SearchStrategy[Limits]:
     return st.builds(
         Limits,
