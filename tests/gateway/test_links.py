@@ -794,6 +794,14 @@ def test_of_a_smaller_picture_the_policy_of_the_picture_decides(settings: Any, m
     assert str(links.policy_for(small)) == "image"
 
 
+def test_keys_that_are_none_are_refused_together_for_that(alice: Any) -> None:
+    spoilt = [replace(document_of(alice), key=key) for key in ("uploads/../a", "uploads/a\n")]
+
+    answers = links.issue_many(user_of(alice), spoilt)
+
+    assert [answer.reason for answer in answers if isinstance(answer, Refusal)] == ["the key is not valid"] * 2
+
+
 def test_where_no_row_would_be_allowed_none_is_read(
     alice: Any, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
