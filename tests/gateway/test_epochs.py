@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -143,7 +144,24 @@ def test_a_token_is_as_old_as_its_number_and_without_one_as_its_row(
     assert said == ("what everything was given before 2026-11-22 00:00:00 was taken back" if is_void else "")
 
 
+@pytest.mark.parametrize(
+    ("scope", "target", "shown"), [("tenant", "acme", "the tenant"), ("principal", "user:1", "the user")]
+)
+def test_what_is_void_says_with_whom_it_was_taken_back(scope: str, target: str, shown: str) -> None:
+    taken_back(scope, target, 3)
+    user = get_user_model()(pk=1)
+    principal = Principal(kind="user", user=user, token=ApiToken(user=user, epoch=2, created_at=AT))
+
+    said = epochs.void_credential(principal, "acme", epochs.Now(3, **{scope: 3}))
+
+    assert said == f"what {shown} was given before 2026-11-22 00:00:00 was taken back"
+
+
 class TestNow:
+    def test_what_was_read_is_not_changed(self) -> None:
+        with pytest.raises(FrozenInstanceError):
+            epochs.Now().number = 1  # type: ignore[misc]
+
     def test_it_reads_what_concerns_the_principal_and_nothing_else(self) -> None:
         principal = Principal(kind="user", user=get_user_model()(pk=1))
         for number, about in enumerate([("principal", "user:1"), ("tenant", "acme"), ("principal", "user:2")], start=1):
