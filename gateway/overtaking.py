@@ -34,22 +34,28 @@ _WRITERS = """
 def is_told_by_insert(using: str) -> bool:
     """Tell whether an insert of its own transaction sees everything that was committed before anybody looks for it.
 
-    SQLite lets one write at a time. PostgreSQL locks the table for a statement first and looks at the rows then, unless
-    another isolation level has it look at the beginning of the transaction; its locks show who is still writing.
-    Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
+    SQLite lets one write at a time. PostgreSQL locks the table for a statement first and looks at the rows then; its
+    locks show who is still writing. Where it looks first, :func:`condition` does not hold.
     """
     connection: Any = connections[using]
     if connection.in_atomic_block or using != router.db_for_write(Epoch):
         return False
-    return connection.vendor == "sqlite" or (
-        connection.vendor == "postgresql" and "isolation_level" not in connection.settings_dict["OPTIONS"]
-    )
+    return connection.vendor in ("sqlite", "postgresql")
 
 
 def condition(using: str) -> str:
-    """Return in SQL that nobody has counted on, with places for the counter's digest and the number of a decision."""
-    table = connections[using].ops.quote_name(Epoch._meta.db_table)
-    return f"NOT EXISTS (SELECT 1 FROM {table} WHERE digest = %s AND number > %s)"  # noqa: S608 - our own name
+    """Return in SQL that nobody has counted on, with places for the counter's digest and the number of a decision.
+
+    PostgreSQL looks before it locks under any isolation level but its own, which a role, a database and the options of
+    a connection may name: only the statement knows it.
+    Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
+    """
+    connection: Any = connections[using]
+    table = connection.ops.quote_name(Epoch._meta.db_table)
+    is_current = f"NOT EXISTS (SELECT 1 FROM {table} WHERE digest = %s AND number > %s)"  # noqa: S608 - our own name
+    if connection.vendor != "postgresql":
+        return is_current
+    return f"{is_current} AND current_setting('transaction_isolation') = 'read committed'"
 
 
 def await_records(using: str) -> None:

@@ -23,7 +23,7 @@ from gateway.policies import Allow, Limits
 from gateway.principals import SYSTEM, Principal, acting_as
 from gateway.resources import Resource
 from gateway.revocation import Revoked, revoke
-from tests.gateway.conftest import in_a_thread, new_file
+from tests.gateway.conftest import database_at, in_a_thread, new_file
 
 KEY = "uploads/raced.pdf"
 
@@ -96,23 +96,69 @@ class TestToldByInsert:
         assert not is_told_by_insert("default")
 
     @pytest.mark.parametrize(
-        ("vendor", "options", "is_told"),
-        [("sqlite", {}, True), ("postgresql", {}, True), ("postgresql", {"isolation_level": 2}, False),
-         ("mysql", {}, False), ("oracle", {}, False)],
-        ids=["sqlite", "postgresql", "another isolation", "mysql", "oracle"],
-    )  # fmt: skip
+        ("vendor", "is_told"),
+        [("sqlite", True), ("postgresql", True), ("mysql", False), ("oracle", False)],
+    )
     def test_where_the_database_is_known_to_tell(
-        self,
-        real_database: Any,
-        monkeypatch: pytest.MonkeyPatch,
-        vendor: str,
-        options: dict[str, Any],
-        is_told: bool,
+        self, real_database: Any, monkeypatch: pytest.MonkeyPatch, vendor: str, is_told: bool
     ) -> None:
-        here = connections["default"]
-        monkeypatch.setattr(here, "vendor", vendor)
-        monkeypatch.setitem(here.settings_dict, "OPTIONS", options)
+        monkeypatch.setattr(connections["default"], "vendor", vendor)
         assert is_told_by_insert("default") is is_told
+
+
+# How a connection is set up, and the statements that a link costs there.
+CONNECTIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "as it comes": ({}, ["SELECT", "INSERT"]),
+    "parameters bound by the server": ({"server_side_binding": True}, ["SELECT", "INSERT"]),
+    "statements prepared": ({"server_side_binding": True, "prepare_threshold": 0}, ["SELECT", "INSERT"]),
+    "looking at the beginning": (
+        {"options": r"-c default_transaction_isolation=repeatable\ read"},
+        ["SELECT", "INSERT", "INSERT", "SELECT"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "statements"), CONNECTIONS.values(), ids=CONNECTIONS)
+class TestConnections:
+    @pytest.fixture
+    def file(self, postgres_database: Any, options: dict[str, Any]) -> Iterator[File]:
+        with database_at({"OPTIONS": postgres_database["OPTIONS"] | options}):
+            yield new_file(User.objects.create_user("ada"), key=KEY)
+
+    def test_a_link_costs_its_statements(self, file: File, statements: list[str]) -> None:
+        with CaptureQueriesContext(connection) as queries:
+            links.issue(principal_of(file), Resource.of_file(file))
+        assert [query["sql"].split()[0] for query in queries] == statements
+
+    def test_a_record_that_waits_for_who_takes_back_sees_it(self, file: File, statements: list[str]) -> None:
+        """Whatever the statement has looked at before it met the lock."""
+        answers: list[Any] = []
+
+        def issue() -> None:
+            try:
+                answers.append(links.issue(principal_of(file), Resource.of_file(file)))
+            except TakenBack as error:
+                answers.append(error)
+            finally:
+                connections["default"].close()
+
+        issuing = threading.Thread(target=issue)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {Issuance._meta.db_table} IN SHARE MODE")
+            issuing.start()
+            until = time.monotonic() + 20
+            while not is_waited_for(Issuance._meta.db_table):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            take_back()
+        issuing.join(20)
+        assert [type(answer) for answer in answers] == [TakenBack]
+
+
+def is_waited_for(table: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass", [table])
+        return bool(cursor.fetchone()[0])
 
 
 def write_until(may_end: Callable[[], bool], file: File) -> threading.Thread:
