@@ -104,6 +104,8 @@ def _statement(model: type[models.Model], using: str) -> _Statement | None:
     if example is None or model._meta.parents or type(model._base_manager) is not models.Manager:
         return None
     compiler: Any = model._base_manager.using(using).filter(pk=example).query.get_compiler(using)
-    sql, _ = compiler.as_sql()
+    sql, parameters = compiler.as_sql()
+    if len(parameters) != 1:
+        return None  # a field that is selected by an expression brings its own
     columns = [column for column, *_ in compiler.select]
     return _Statement(model, using, sql, columns, [column.target.attname for column in columns])

@@ -148,8 +148,30 @@ class OnlyTitled(models.Manager[Any]):
         return super().get_queryset().filter(title=OnlyTitled.title)
 
 
+class Marked(models.CharField[Any, Any]):
+    """A field that is selected by an expression with a parameter of its own."""
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, list[Any]]:
+        return f"{sql} || %s", [*params, "!"]
+
+
 @pytest.mark.django_db
 class TestModels:
+    @isolate_apps("tests.hostapp")
+    def test_a_field_that_is_selected_with_a_parameter(self, alice: Any, principal: Principal) -> None:
+        class Shouted(models.Model):
+            title = Marked(max_length=50)
+
+            class Meta:
+                app_label, managed = "hostapp", False
+                db_table = Document._meta.db_table
+
+        pk = new_document(alice, title="a").pk
+        resource = Resource(storage_alias="private", key=None, model=Shouted, pk=pk, field="file")
+        for row in (row_of(resource), row_and_epochs(resource, principal, "")[0]):
+            assert isinstance(row, Shouted)
+            assert row.title == "a!"
+
     @isolate_apps("tests.hostapp")
     def test_a_base_manager_of_its_own_is_asked_each_time(
         self, alice: Any, principal: Principal, monkeypatch: pytest.MonkeyPatch
