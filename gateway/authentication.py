@@ -18,7 +18,14 @@ from django.utils import timezone
 
 from gateway import epochs, throttling
 from gateway.conf import conf, resolve
-from gateway.errors import AccessDenied, CSRFFailed, DatabaseUnavailable, InvalidReference, NotAuthenticated
+from gateway.errors import (
+    AccessDenied,
+    CSRFFailed,
+    DatabaseUnavailable,
+    InvalidRequest,
+    NotAuthenticated,
+    TooManyRequests,
+)
 from gateway.models import ApiToken
 from gateway.principals import Principal, ambient_lease, bind_principal, principal_of_user
 
@@ -79,14 +86,14 @@ def identify(request: HttpRequest) -> Principal:
 
 @contextmanager
 def refusals_explained(request: HttpRequest, principal: Principal) -> Iterator[None]:
-    """Tell those whose credential was taken back from those who may not have the file.
+    """Tell those whose credential was taken back from those who may not have the file, or asked for it wrongly.
 
     Raises:
         NotAuthenticated: in place of a refusal.
     """
     try:
         yield
-    except (AccessDenied, InvalidReference):
+    except (AccessDenied, InvalidRequest, TooManyRequests):
         _check_not_taken_back(request, principal)
         raise
 

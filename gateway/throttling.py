@@ -22,7 +22,7 @@ from django.utils.crypto import salted_hmac
 from gateway.conf import conf
 from gateway.errors import TooManyRequests
 
-__all__ = ["check_failures", "client_address", "count_failure", "forget", "spend_links"]
+__all__ = ["check_failures", "client_address", "count_failure", "forget", "return_links", "spend_links"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +124,12 @@ def spend_links(principal_id: str, items: int) -> None:
     if _counts.add(key, items) > limit:
         _counts.add(key, -items)
         raise TooManyRequests("too many links", retry_after_seconds=_seconds_left())
+
+
+def return_links(principal_id: str, items: int) -> None:
+    """Take back what :func:`spend_links` has counted, of a request that turned out to be nobody's."""
+    if conf().links_per_minute is not None:
+        _counts.add(_key(f"links {principal_id}"), -items)
 
 
 def client_address(request: HttpRequest) -> str:

@@ -23,7 +23,7 @@ from gateway.api.problems import answer
 from gateway.api.schemas import BatchRequest, BatchResults, Link, LinkItem, LinkRequest
 from gateway.authentication import identify, refusals_explained
 from gateway.conf import conf
-from gateway.errors import BatchTooLarge, TTLTooLong
+from gateway.errors import BatchTooLarge, NotAuthenticated, TTLTooLong
 from gateway.links import IssuedURL, Refusal
 from gateway.models import File
 from gateway.resources import Resource, parse_reference
@@ -53,13 +53,19 @@ router = Router(tags=["links"])
 )
 def create_link(request: HttpRequest) -> HttpResponse:
     """Decide about one file for whoever asks, and answer with a presigned URL that lives shortly."""
-    refuse_query(request)
-    asked = read_json(request, LinkRequest)
-    ttl = _ttl(asked.ttl_seconds)
     principal = principal_of(request)
-    throttling.spend_links(principal.id, 1)
     with refusals_explained(request, principal):
-        issued = links.issue(principal, _named(asked.file), _download(asked), ttl=ttl)
+        refuse_query(request)
+        asked = read_json(request, LinkRequest)
+        ttl = _ttl(asked.ttl_seconds)
+        throttling.spend_links(principal.id, 1)
+    try:
+        with refusals_explained(request, principal):
+            issued = links.issue(principal, _named(asked.file), _download(asked), ttl=ttl)
+    except NotAuthenticated:
+        # What was taken back spends nothing of what its user has left.
+        throttling.return_links(principal.id, 1)
+        raise
     return answer(_link(asked.file, issued), 201)
 
 

@@ -98,11 +98,9 @@ def _allowed(request: HttpRequest) -> dict[str, str]:
     principal = identify(request)
     resource = Resource.of_key(alias, key)
     operation = partial(Download, method="HEAD" if method == "HEAD" else "GET")
-    # What is in a directory, the server has; to a bucket it sends what is signed here.
-    way = Way(delivery=DELIVERY, is_signed=not isinstance(private_storage(alias), PrivateFileSystemStorage))
     with refusals_explained(request, principal), no_principal():
         # There is no answer but this one to be replaced by a 503: a refusal's record is written before it.
-        answer = links.deliver(principal, resource, operation, lambda _: way)
+        answer = links.deliver(principal, resource, operation, _way_of)
     target: dict[str, str] = {}
     if isinstance(answer, Permit):
         told = described(answer.download)
@@ -117,6 +115,11 @@ def _allowed(request: HttpRequest) -> dict[str, str]:
         DISPOSITION_HEADER: told.get("Content-Disposition", ""),
         POLICY_HEADER: content_security_policy(told["Content-Type"]),
     }
+
+
+def _way_of(alias: str) -> Way:
+    """What is in a directory, the server has; to a bucket it sends what is signed here."""
+    return Way(delivery=DELIVERY, is_signed=not isinstance(private_storage(alias), PrivateFileSystemStorage))
 
 
 def _asked_for(request: HttpRequest, proxy: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from gateway import throttling
 from gateway.authentication import authenticate
 from gateway.errors import CSRFFailed, DatabaseUnavailable, NotAuthenticated, TooManyRequests
 from gateway.models import Issuance
-from gateway.throttling import check_failures, client_address, count_failure, spend_links
+from gateway.throttling import check_failures, client_address, count_failure, return_links, spend_links
 from tests.gateway.api.support import (
     NOBODYS,
     ApiClient,
@@ -33,6 +33,7 @@ from tests.gateway.api.support import (
     issued,
     token_of,
 )
+from tests.gateway.test_overtaking import take_back
 
 LINKS = "/api/v1/links"
 BATCH = "/api/v1/links/batch"
@@ -481,6 +482,7 @@ class TestQuota:
     def test_without_one_nothing_is_counted(self, settings: Any) -> None:
         limited(settings, LINKS_PER_MINUTE=None)
         spend_links("user:1", 10**6)
+        return_links("user:1", 1)
         assert throttling._counts._local == {}
 
 
@@ -554,6 +556,19 @@ class TestAPI:
         assert by_token(alice).send(LINKS, asked).status_code == 404
         assert by_session(alice).send(LINKS, asked).status_code == 429
         assert by_token(bob).send(LINKS, asked).status_code == 404
+
+    @pytest.mark.parametrize("connect", [by_token, by_session], ids=["token", "session"])
+    def test_what_was_taken_back_spends_nothing_of_what_its_user_has_left(
+        self, alice: Any, settings: Any, connect: Any
+    ) -> None:
+        limited(settings, LINKS_PER_MINUTE=2, BATCH_LIMIT=2, FAILED_LOGINS_PER_MINUTE=0)
+        asked = {"file": str(file_of(alice).pk)}
+        stolen = connect(alice)
+        take_back("principal", f"user:{alice.pk}")
+        mine = connect(alice)
+        for status in (201, 201, 429):
+            assert [stolen.send(LINKS, asked).status_code for _ in range(3)] == [401] * 3
+            assert mine.send(LINKS, asked).status_code == status
 
     def test_what_is_malformed_costs_nothing(self, alice: Any, settings: Any) -> None:
         limited(settings, LINKS_PER_MINUTE=1, BATCH_LIMIT=1)

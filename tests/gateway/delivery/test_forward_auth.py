@@ -14,6 +14,7 @@ from gateway.delivery.forward_auth import HEADERS, SECRET_HEADER
 from gateway.models import Issuance
 from tests.emulators.web import WebServer
 from tests.gateway.delivery.front import FILES, NAMES, Got, Site, ask, content_of
+from tests.gateway.test_overtaking import take_back
 
 NAMED = {name: key for name, key in NAMES.items() if name not in ("missing", "key-long", "key-deep")}
 PLACES = {"nginx": ("nginx", "/guarded/"), "nginx-bucket": ("nginx", "/store/"), "caddy": ("caddy", "/guarded/")}
@@ -245,6 +246,14 @@ def test_a_question_is_a_get(forward: None, alice: Any, method: str) -> None:
 def test_nobody_is_401(forward: None) -> None:
     answer = question(None)
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Bearer")
+
+
+def test_who_was_taken_back_is_401_though_the_storage_is_gone(forward: None, alice: Any, settings: Any) -> None:
+    client = logged_in(alice)
+    take_back("everything", "")
+    assert question(client).status_code == 401
+    settings.STORAGES = {alias: backend for alias, backend in settings.STORAGES.items() if alias != "private"}
+    assert question(client).status_code == 401
 
 
 def test_without_the_setting_the_answer_is_no(alice: Any, settings: Any) -> None:
