@@ -146,8 +146,9 @@ def _insert(row: Issuance, using: str) -> bool:
         Whether it is certain that nothing was taken back since its decision.
     """
     connection = connections[using]
-    fields = Issuance._meta.local_concrete_fields
-    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+    given = ((field, getattr(row, field.attname)) for field in Issuance._meta.local_concrete_fields)
+    # A text is in every database what it is.
+    values = [value if type(value) is str else field.get_db_prep_save(value, connection) for field, value in given]
     with connection.cursor() as cursor:
         if row.epoch is not None and overtaking.is_told_by_insert(using):
             cursor.execute(_insert_sql(using, overtaking.condition(using)), [*values, _COUNTER, row.epoch])

@@ -96,5 +96,6 @@ got_request_exception.connect(_fail, dispatch_uid="gateway.middleware")
 
 def _keep_out_of_caches(response: HttpResponseBase) -> None:
     """Mark a response that carries a link: no cache stores it, no page that it leads to learns its address."""
-    patch_cache_control(response, private=True, no_store=True)
+    if response.headers.get("Cache-Control") != "no-store, private":  # as our own views answer
+        patch_cache_control(response, private=True, no_store=True)
     response.headers.setdefault("Referrer-Policy", "no-referrer")

@@ -7,7 +7,7 @@ database to answer it: it is written once for each model. Must not decide, nor k
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -30,8 +30,8 @@ def row_of(resource: Resource) -> models.Model | None:
     statement = _statement_for(resource)
     if statement is None:
         return rows_of([resource]).first()
-    values = statement.fetch(statement.sql, [], resource.pk)
-    return None if values is None else statement.row(values)
+    lines = statement.fetch(statement.sql, resource.pk)
+    return statement.row(lines[0]) if lines else None
 
 
 def row_and_epochs(resource: Resource, principal: Principal, tenant: str) -> tuple[models.Model | None, epochs.Now]:
@@ -45,13 +45,16 @@ def row_and_epochs(resource: Resource, principal: Principal, tenant: str) -> tup
         return row_of(resource), read
     digests = epochs.digests_of(principal, tenant)
     table = connections[statement.using].ops.quote_name(Epoch._meta.db_table)
-    numbers = ", ".join(f"(SELECT number FROM {table} WHERE digest = %s) AS {name}" for name in digests)  # noqa: S608
-    # Where there is no row its columns are null.
-    sql = f"SELECT * FROM (SELECT {numbers}) AS epochs LEFT JOIN ({statement.sql}) AS found ON 1 = 1"  # noqa: S608
-    values = statement.fetch(sql, list(digests.values()), resource.pk)
-    assert values is not None
-    read = epochs.Now(**{name: number or 0 for name, number in zip(digests, values, strict=False)})
-    return statement.row(values[len(digests) :]), read
+    # One line for each number, with the row beside it; where there is no number or no row, its columns are null.
+    sql = (
+        f"SELECT epochs.digest, epochs.number, found.* FROM (SELECT 1 AS one) AS one"  # noqa: S608 - our own names
+        f" LEFT JOIN ({statement.sql}) AS found ON 1 = 1"
+        f" LEFT JOIN {table} AS epochs ON epochs.digest IN ({', '.join(['%s'] * len(digests))})"
+    )
+    lines = statement.fetch(sql, resource.pk, digests.values())
+    numbers = {digest: number for digest, number, *_ in lines}
+    read = epochs.Now(**{name: numbers.get(digest, 0) for name, digest in digests.items()})
+    return statement.row(lines[0][2:]), read
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,12 @@ class _Statement:
     columns: Sequence[Any]
     names: Sequence[str]
 
-    def fetch(self, sql: str, parameters: Sequence[Any], pk: Any) -> tuple[Any, ...] | None:
+    def fetch(self, sql: str, pk: Any, more: Iterable[str] = ()) -> list[tuple[Any, ...]]:
         connection: Any = connections[self.using]
         key: Any = self.model._meta.pk
         with connection.cursor() as cursor:
-            cursor.execute(sql, [*parameters, key.get_db_prep_value(pk, connection)])
-            values: tuple[Any, ...] | None = cursor.fetchone()
-            return values
+            cursor.execute(sql, [key.get_db_prep_value(pk, connection), *more])
+            return list(cursor.fetchall())
 
     def row(self, values: Sequence[Any]) -> models.Model | None:
         """Make of values what the ORM makes of them; of a file that is not ready there is no row."""
