@@ -10,6 +10,7 @@ import secrets
 import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NoReturn, Self
 
 from django.conf import settings
@@ -142,6 +143,7 @@ class Epoch(models.Model):
         return f"{self.scope} {self.target}".strip()
 
     @staticmethod
+    @lru_cache(maxsize=4096)
     def digest_of(scope: str, target: str = "") -> str:
         """Name a row by what it is about: keys are longer than an index may be."""
         return hashlib.sha256(f"{scope}\0{target}".encode()).hexdigest()[:32]

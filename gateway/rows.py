@@ -63,7 +63,8 @@ class _Statement:
 
     Attributes:
         sql: with a place for the key.
-        columns: what it selects, as the ORM has it; the names of their attributes are beside.
+        columns: what it selects, as the ORM has it, where the database has another form for any; else none.
+        names: of the attributes that are selected.
     """
 
     model: type[models.Model]
@@ -84,9 +85,9 @@ class _Statement:
         key: Any = self.model._meta.pk
         if values[self.names.index(key.attname)] is None:
             return None
-        compiler: Any = models.sql.Query(self.model).get_compiler(self.using)
-        if converters := compiler.get_converters(self.columns):
-            (values,) = compiler.apply_converters([list(values)], converters)
+        if self.columns:
+            compiler: Any = models.sql.Query(self.model).get_compiler(self.using)
+            (values,) = compiler.apply_converters([list(values)], compiler.get_converters(self.columns))
         row = self.model.from_db(self.using, self.names, values)
         return None if isinstance(row, File) and row.state != FileState.READY else row
 
@@ -96,12 +97,17 @@ def _statement_for(resource: Resource) -> _Statement | None:
     assert resource.model is not None
     if resource.pk is None or not could_be(resource.model, resource.pk):
         return None
-    return _statement(resource.model, router.db_for_write(resource.model))
+    using = router.db_for_write(resource.model)
+    return _statement(resource.model, using, connections[using].vendor)
 
 
 @lru_cache(maxsize=1024)
-def _statement(model: type[models.Model], using: str) -> _Statement | None:
-    """Have the ORM write the statement of a model; None where it may be another one the next time."""
+def _statement(model: type[models.Model], using: str, _vendor: str) -> _Statement | None:
+    """Have the ORM write the statement of a model; None where it may be another one the next time.
+
+    Args:
+        _vendor: of the database; another one has other forms of values.
+    """
     example = _EXAMPLES.get(type(model._meta.pk))
     if example is None or model._meta.parents or type(model._base_manager) is not models.Manager:
         return None
@@ -110,4 +116,5 @@ def _statement(model: type[models.Model], using: str) -> _Statement | None:
     if len(parameters) != 1:
         return None  # a field that is selected by an expression brings its own
     columns = [column for column, *_ in compiler.select]
-    return _Statement(model, using, sql, columns, [column.target.attname for column in columns])
+    names = [column.target.attname for column in columns]
+    return _Statement(model, using, sql, columns if compiler.get_converters(columns) else [], names)
