@@ -36,7 +36,7 @@ from gateway.policies import (
     number_by_row,
 )
 from gateway.principals import Principal
-from gateway.resources import resolved, rows_of
+from gateway.resources import Resource, resolved, rows_of
 from gateway.rows import row_and_epochs, row_of
 from providers.keys import key_error
 
@@ -135,20 +135,12 @@ def _decide_by_row(
     if not asks:
         return
     resources = [ask.resource for ask in asks]
-    fitting = None if branches is None else Fitting(branches)
-    number_of: Callable[[Any], int | None] | None = None
-    rows: Iterable[models.Model | None] | None = None
-    if branches is not None:
-        try:
-            number_of = number_by_row(model, branches)
-            if number_of is None:
-                rows, number_of = annotate_branch(rows_of(resources), branches), attrgetter("gateway_branch")
-        except Exception:
-            logger.exception("policy %s has a condition that is no query", policy)
-            fitting = None
-    if rows is None:
+    fitting, number_of, annotated = _fitting(policy, branches, model, resources)
+    if annotated is not None:
+        rows: Iterable[models.Model | None] = annotated
+    elif known is not None:
         rows = known
-    if rows is None:
+    else:
         rows = rows_of(resources) if len(resources) > 1 else [row_of(resources[0])]
     found = {row.pk: row for row in rows if row is not None}
     undecided: list[Ask] = []
@@ -164,7 +156,7 @@ def _decide_by_row(
         if problem := other_tenant(principal, row):
             ask.refuse(problem)
         elif make_operation(ask):
-            branch = None if fitting is None else _fitting_branch(fitting, number_of(row) if number_of else None)
+            branch = None if fitting is None else _fitting_branch(fitting, number_of(row))
             if fitting is None or isinstance(branch, Failure):
                 undecided.append(ask)
             else:
@@ -188,6 +180,24 @@ def _branches(policy: Any, principal: Principal, kind: type, model: type[models.
         # Asked one by one, the part that fails is a failure and the others keep their say.
         logger.exception("policy %s cannot be asked as a query", policy)
         return None
+
+
+def _fitting(
+    policy: Any, branches: Sequence[Branch] | None, model: type[models.Model], resources: Sequence[Resource]
+) -> tuple[Fitting | None, Callable[[Any], int | None], models.QuerySet[Any] | None]:
+    """Return who finds the branch of a row, how to number a row for it, and the rows where their query numbers them.
+
+    Of a policy that is no query nobody finds a branch: it is asked one by one.
+    """
+    if branches is not None:
+        try:
+            number_of = number_by_row(model, branches)
+            if number_of is not None:
+                return Fitting(branches), number_of, None
+            return Fitting(branches), attrgetter("gateway_branch"), annotate_branch(rows_of(resources), branches)
+        except Exception:
+            logger.exception("policy %s has a condition that is no query", policy)
+    return None, lambda _: None, None
 
 
 def _fitting_branch(fitting: Fitting | None, number: int | None) -> Branch | Failure | None:
