@@ -28,6 +28,7 @@ from gateway.errors import (
 )
 from gateway.models import ApiToken
 from gateway.principals import Principal, ambient_lease, bind_principal, principal_of_user
+from gateway.tenants import tenant_name
 
 __all__ = [
     "ApiTokenAuthenticator",
@@ -116,8 +117,9 @@ def _proved(request: HttpRequest) -> Principal:
 def _check_not_taken_back(request: HttpRequest, principal: Principal) -> None:
     if principal.token is None and principal.session_epoch is None:
         return
+    tenant = tenant_name(principal)
     try:
-        problem = epochs.void_credential(principal, "", epochs.now(principal))
+        problem = epochs.void_credential(principal, tenant, epochs.now(principal, tenant))
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable("what was taken back cannot be read") from error
     if problem:

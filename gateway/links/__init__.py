@@ -23,7 +23,7 @@ from gateway.links.door import (
 )
 from gateway.links.remembering import issue_once, issued_before, prefetch
 from gateway.links.signing import probe
-from gateway.links.tenants import tenant_name
+from gateway.tenants import tenant_name
 
 __all__ = [
     "PROBE_KEY",

@@ -19,7 +19,6 @@ from gateway.errors import (
 )
 from gateway.links.asks import Ask, make_operation
 from gateway.links.choosing import policy_for
-from gateway.links.tenants import other_tenant, tenant_name
 from gateway.models import File
 from gateway.policies import (
     DATABASE_DOWN,
@@ -38,6 +37,7 @@ from gateway.policies import (
 from gateway.principals import Principal
 from gateway.resources import Resource, resolved, rows_of
 from gateway.rows import row_and_epochs, row_of
+from gateway.tenants import other_tenant, tenant_name
 from providers.keys import key_error
 
 __all__ = ["decide", "reading"]

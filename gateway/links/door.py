@@ -22,7 +22,6 @@ from gateway.links.deciding import decide, reading
 from gateway.links.lifetimes import aware, caps_of, check_ttl, ends_of
 from gateway.links.recording import count_served, record_asks
 from gateway.links.signing import open_session, prepare, sign_asks, sign_prefix, signing_at
-from gateway.links.tenants import other_tenant
 from gateway.models import Issuance
 from gateway.policies import (
     OPERATIONS,
@@ -32,6 +31,7 @@ from gateway.policies import (
 from gateway.principals import Principal, ambient_lease
 from gateway.resources import Resource, facts_of, private_storage, resolved
 from gateway.rows import row_of
+from gateway.tenants import other_tenant
 from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput
 from providers.types import Download, Upload

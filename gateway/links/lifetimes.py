@@ -17,8 +17,8 @@ from gateway.errors import (
     TTLTooLong,
 )
 from gateway.links.asks import Ask
-from gateway.links.tenants import tenant_name
 from gateway.principals import Principal
+from gateway.tenants import tenant_name
 from providers.errors import InvalidTTL
 from providers.types import Download
 

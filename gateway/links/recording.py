@@ -10,9 +10,9 @@ from datetime import datetime
 
 from gateway import audit, counting, epochs
 from gateway.links.asks import Ask
-from gateway.links.tenants import tenant_name
 from gateway.models import Issuance
 from gateway.principals import Principal
+from gateway.tenants import tenant_name
 
 __all__ = ["count_served", "record_asks"]
 

@@ -20,9 +20,9 @@ from gateway.errors import (
 from gateway.links.answers import IssuedURL, Refusal
 from gateway.links.asks import AskedFor
 from gateway.links.door import issue, issue_many
-from gateway.links.tenants import tenant_name
 from gateway.principals import Lease, Principal, ambient_lease, current
 from gateway.resources import Resource
+from gateway.tenants import tenant_name
 from providers.types import Download
 
 __all__ = ["issue_once", "issued_before", "prefetch"]

@@ -28,9 +28,9 @@ from gateway.links.answers import IssuedURL
 from gateway.links.asks import PROBE_KEY, Ask, AskedFor
 from gateway.links.checking import check_link
 from gateway.links.lifetimes import set_lifetime, set_session_lifetime
-from gateway.links.tenants import tenant_name
 from gateway.principals import Principal
 from gateway.resources import facts_of, private_storage
+from gateway.tenants import tenant_name
 from providers.cloudfront import SignedCookies
 from providers.errors import InvalidInput, ProviderError
 from providers.types import Download, Provider, SignedURL, Upload, UploadPart

@@ -58,6 +58,8 @@ class Target:
 TARGETS = (
     Target("gateway/policies/*.py", _POLICIES),
     Target("gateway/links/*.py", _LINKS),
+    Target("gateway/tenants.py", _LINKS),
+    Target("gateway/rows.py", ("tests/gateway/test_rows.py", "tests/gateway/test_links.py")),
     Target("gateway/revocation.py", _AGE),
     Target("gateway/epochs.py", _AGE),
     Target("gateway/authentication.py", _TOKENS),

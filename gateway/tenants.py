@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import logging
 
-from django.db import models
+from django.db import InterfaceError, OperationalError, models
 
 from gateway.conf import conf, resolve
-from gateway.policies import (
-    DATABASE_DOWN,
-)
 from gateway.principals import Principal
 
 __all__ = ["other_tenant", "tenant_name"]
@@ -41,7 +38,7 @@ def other_tenant(principal: Principal, row: models.Model) -> str:
     try:
         tenant = resolve(path)
         is_same = bool(tenant.of_principal(principal) == tenant.of_row(row))
-    except DATABASE_DOWN:
+    except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         logger.exception("the tenants of a principal and a row cannot be told")
