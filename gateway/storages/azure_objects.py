@@ -40,6 +40,7 @@ class AzureObjects:
     joins_under_free_names = True
     # https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks
     most_single_bytes = 5000 * 2**20
+    most_part_bytes = 4000 * 2**20  # https://learn.microsoft.com/rest/api/storageservices/put-block#remarks
 
     def __init__(self, storage: PrivateAzureStorage) -> None:
         self._storage = storage

@@ -135,9 +135,11 @@ class RelayedPartStore(PartStore, Protocol):
 
     Attributes:
         most_single_bytes: the largest object that one request brings straight to it.
+        most_part_bytes: the largest part.
     """
 
     most_single_bytes: int
+    most_part_bytes: int
 
     def pass_on_part(self, name: str, upload_id: str, number: int, chunks: Iterable[bytes], *, size_bytes: int) -> None:
         """Send a part on while it comes, in place of the same part that came before.

@@ -187,7 +187,12 @@ def plan(wanted: Wanted, alias: str, store: ObjectStore) -> tuple[str, int]:
     least = max(store.least_part_bytes, ceil(wanted.size_bytes / MAX_PART_NUMBER))
     if wanted.part_bytes and wanted.part_bytes < least:
         raise InvalidRequest(f"a part has {wanted.part_bytes} bytes; at least {least}")
-    return UploadSession.Strategy.MULTIPART, wanted.part_bytes or max(usual, least)
+    part_bytes = wanted.part_bytes or max(usual, least)
+    if isinstance(store, RelayedPartStore) and part_bytes > store.most_part_bytes:
+        if wanted.part_bytes:
+            raise InvalidRequest(f"a part has {part_bytes} bytes; at most {store.most_part_bytes}")
+        part_bytes = store.most_part_bytes
+    return UploadSession.Strategy.MULTIPART, part_bytes
 
 
 def _takes_parts(alias: str, store: ObjectStore) -> bool:

@@ -29,6 +29,7 @@ from gateway.delivery.relay import relay
 from gateway.errors import (
     AccessDenied,
     ChecksumMismatch,
+    InvalidRequest,
     NotUploaded,
     SizeMismatch,
     StorageUnavailable,
@@ -41,7 +42,7 @@ from gateway.revocation import revoke
 from gateway.storages.azure_objects import _Once
 from gateway.storages.objects import ReceivedPart
 from gateway.uploads import PartWanted
-from gateway.uploads.planning import part_size
+from gateway.uploads.planning import Wanted, part_size, plan
 from providers.azure import block_name
 from providers.local import MIN_SECRET_BYTES, LocalProvider, SecretKey
 from providers.types import Download, Upload, UploadPart
@@ -171,6 +172,16 @@ def test_the_links_of_other_operations_stay_the_stores_own(store: AzureStore, al
     single = begin(alice, CONTENT)
     assert single.link is not None
     assert single.link.url.startswith(store.server.endpoint_url)
+
+
+@database
+def test_no_part_is_larger_than_azure_takes_a_block(store: AzureStore, settings: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"UPLOAD_PART_BYTES": 5000 * MIB}
+    most, large = 4000 * MIB, {"filename": "a", "content_type": "text/plain", "size_bytes": 9000 * MIB}
+    assert plan(Wanted(**large), store.alias, objects_of(store)) == ("multipart", most)
+    assert plan(Wanted(**large, part_bytes=most), store.alias, objects_of(store)) == ("multipart", most)
+    with pytest.raises(InvalidRequest, match=f"a part has {most + 1} bytes; at most {most}"):
+        plan(Wanted(**large, part_bytes=most + 1), store.alias, objects_of(store))
 
 
 @database
