@@ -5,12 +5,14 @@ Must not know what is measured.
 
 from __future__ import annotations
 
+import os
 import platform
 import random
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 CALLS = 5  # for each thread of first_calls(): its first one, three more, and one of an old thread
@@ -120,8 +122,9 @@ class FirstCalls:
 
 
 FIRST_CALLS = (
-    "As cold: an old thread's next one after it has started an empty thread and seen it end. Nothing that signs belongs"
-    " to a thread: what starting one leaves in the processor's caches makes the next one dearer than those in a loop."
+    "On one processor. As cold: an old thread's next one after it has started an empty thread and seen it end. Nothing"
+    " that signs belongs to a thread: what starting one leaves in the processor's caches makes the next one dearer than"
+    " those in a loop."
 )
 
 
@@ -150,11 +153,26 @@ def first_calls(work: Callable[[int], object], *, threads: int) -> FirstCalls:
         thread.start()
         thread.join()
 
-    for first in range(0, CALLS * threads, CALLS):
-        start(run, iter(range(first + 1, first + CALLS)))
-        start(lambda: None)
-        timed(first, old)
+    with _one_processor():
+        for first in range(0, CALLS * threads, CALLS):
+            start(run, iter(range(first + 1, first + CALLS)))
+            start(lambda: None)
+            timed(first, old)
     return FirstCalls(statistics.median(new), statistics.median(old), statistics.median(warm))
+
+
+@contextmanager
+def _one_processor() -> Iterator[None]:
+    """Keep new threads where this one is: what another processor's caches lack is no cost of what begins there."""
+    if not hasattr(os, "sched_setaffinity"):  # not Linux
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def machine() -> str:
