@@ -6,6 +6,7 @@ says which row and which key it means.
 
 from __future__ import annotations
 
+import hashlib
 import mimetypes
 import os
 import re
@@ -39,6 +40,7 @@ __all__ = [
     "facts_of_name",
     "is_private_storage",
     "parse_reference",
+    "pin_of",
     "private_storage",
     "reference_to",
     "resolved",
@@ -304,7 +306,27 @@ def facts_of(resource: Resource) -> Facts:
             version=row.version or None,
         )
     assert resource.key is not None
-    return facts_of_name(resource.key.rpartition("/")[2])
+    return replace(facts_of_name(resource.key.rpartition("/")[2]), version=_pinned_version(resource))
+
+
+def pin_of(key: str, version: str) -> str:
+    """Return what a field's ``version_field`` holds: the version, and of which object it is."""
+    return f"{_mark(key)}:{version}" if version else ""
+
+
+def _pinned_version(resource: Resource) -> str | None:
+    """Return the version that a row's column says of the very object that the row names; None where it says none."""
+    row = resource.instance
+    column = None if row is None else getattr(row._meta.get_field(resource.field), "version_field", None)
+    if column is None:
+        return None
+    mark, _, version = str(getattr(row, column) or "").partition(":")
+    # What the name has become of since, this column knows nothing of.
+    return version if version and mark == _mark(str(resource.key)) else None
+
+
+def _mark(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def facts_of_name(filename: str) -> Facts:

@@ -81,6 +81,7 @@ FIXES = {
     "E067": "Use storages[alias] of STORAGES, or give the storage the option alias.",
     "E068": "Give the field a private storage, or make it a plain FileField.",
     "E069": "Raise max_length (255 is usual), or mend upload_to.",
+    "E071": "Add a CharField(max_length=255, blank=True, editable=False) to the model, and name it.",
     # gateway.checks.thumbnails
     "E070": "Give thumbnails a private alias of their own, as docs/thumbnails.md shows. Where none is made of a "
     'private image, add "gateway.E070" to SILENCED_SYSTEM_CHECKS.',

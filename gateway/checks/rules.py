@@ -108,6 +108,10 @@ def _label_problem(label: str) -> str | None:
     return None if label == right else f"which nobody asks for; it is {right!r}"
 
 
+# What an object's version and its mark take on every store that is known; S3's may have 1024 characters.
+VERSION_CHARACTERS = 255
+
+
 @check()
 def check_fields() -> Iterator[CheckMessage]:
     for one in file_fields():
@@ -123,6 +127,8 @@ def check_fields() -> Iterator[CheckMessage]:
             yield found("E066", f"The field's attr_class is {attr_class!r}.", one)
         if problem := _name_problem(one):
             yield found("E069", f"No file can be saved: {problem}.", one)
+        if problem := _version_problem(one):
+            yield found("E071", f"The field's version_field is {problem}.", one)
         for owner in _owners(_policy_of(one)):
             try:
                 path_to_user(_row_model(one), owner.path)
@@ -159,6 +165,22 @@ def _name_problem(one: models.FileField) -> str | None:
         mint(name, one.max_length if isinstance(one.max_length, int) else None)
     except (InvalidKey, SuspiciousFileOperation) as error:
         return str(error)
+    return None
+
+
+def _version_problem(one: models.FileField) -> str | None:
+    name = getattr(one, "version_field", None)
+    if name is None:
+        return None
+    try:
+        column = one.model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return f"{name!r}, which the model has not"
+    if not isinstance(column, models.CharField) or isinstance(column, models.FileField):
+        return f"{name!r}, which is no CharField"
+    longest = column.max_length
+    if longest is not None and longest < VERSION_CHARACTERS:
+        return f"{name!r}, whose max_length is {longest}; at least {VERSION_CHARACTERS}"
     return None
 
 

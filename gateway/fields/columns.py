@@ -30,6 +30,8 @@ class PrivateFileField(MintedNames):
         delete_objects: let the sweeper delete the object some time after its row or name is gone.
         max_bytes: the largest file that is taken.
         content_types: the media types that are taken; of a form's upload, the one that its name and its bytes say.
+        version_field: name of a ``CharField`` of the model that an upload straight to the store writes the version
+            of its object to, once it is verified; links are bound to that version then.
 
     The storage is ``STORAGES["private"]`` and the key random unless said otherwise. Neither policy nor storage
     options enter a migration.
@@ -48,9 +50,11 @@ class PrivateFileField(MintedNames):
         delete_objects: bool = False,
         max_bytes: int | None = None,
         content_types: Iterable[str] | None = None,
+        version_field: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.policy = policy
+        self.version_field = version_field
         self.delete_objects = delete_objects
         if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 1):
             raise ValueError(f"max_bytes is {max_bytes!r}; a whole number from 1")

@@ -218,7 +218,7 @@ def _keep(principal: Principal, session: UploadSession, place: Place, verified: 
             file.save(using=using, force_insert=True)
             UploadSession.objects.using(using).filter(pk=session.pk).update(file=file)
         else:
-            place.attach(session.key)
+            place.attach(session.key, verified.version)
         note_staged(session)
         _record(principal, session, Issuance.Decision.ALLOWED, policy=_RULE)
 

@@ -16,7 +16,7 @@ from gateway.conf import conf
 from gateway.errors import AccessDenied, BodyTooLarge, TypeNotAllowed
 from gateway.fields import PrivateFieldFile
 from gateway.models import File
-from gateway.resources import Resource, parse_reference
+from gateway.resources import Resource, parse_reference, pin_of
 from gateway.storages.minting import random_key, unnamed_key
 
 __all__ = ["Place", "place_of"]
@@ -71,8 +71,11 @@ class Place:
         if max_bytes is not None and size_bytes > max_bytes:
             raise BodyTooLarge(f"size is {size_bytes}; at most {max_bytes}")
 
-    def attach(self, key: str) -> None:
+    def attach(self, key: str, version: str) -> None:
         """Put a verified file into the field, in the transaction that is open; the replaced one is let go of.
+
+        Args:
+            version: of the object, as its store names it; empty where it has none.
 
         Raises:
             AccessDenied: the row is gone.
@@ -82,8 +85,13 @@ class Place:
         file = getattr(row, self.field.attname)
         if isinstance(file, PrivateFieldFile):
             file.remember_minted(key)
-        changed = [self.field.name, getattr(self.field, "width_field", None), getattr(self.field, "height_field", None)]
-        row.save(update_fields=[name for name in changed if name])
+        version_field = getattr(self.field, "version_field", None)
+        if version_field is not None:
+            column: Any = row._meta.get_field(version_field)
+            pin = pin_of(key, version)
+            setattr(row, version_field, pin if column.max_length is None or len(pin) <= column.max_length else "")
+        beside = (getattr(self.field, name, None) for name in ("width_field", "height_field", "version_field"))
+        row.save(update_fields=[self.field.name, *filter(None, beside)])
 
     @property
     def database(self) -> str | None:

@@ -752,6 +752,18 @@ BAD_FIELDS: dict[str, tuple[str, str, BadField]] = {
         "max_length is 30",
         BadField(Invoice, "file", {"max_length": 30, "upload_to": lambda instance, name: name}),
     ),
+    "version in no field": (
+        "E071",
+        "'version', which the model has not",
+        BadField(Document, "file", {"version_field": "version"}),
+    ),
+    "version in no text": ("E071", "is no CharField", BadField(Document, "file", {"version_field": "owner"})),
+    "version in the file": ("E071", "is no CharField", BadField(Document, "file", {"version_field": "file"})),
+    "version in a short text": (
+        "E071",
+        "max_length is 50; at least 255",
+        BadField(Document, "file", {"version_field": "title"}),
+    ),
     "directory that is no key": ("E069", "a//b", BadField(Invoice, "file", {"upload_to": "a//b"})),
     "directory from the root": ("E069", "/srv", BadField(Invoice, "file", {"upload_to": "/srv"})),
 }

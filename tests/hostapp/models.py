@@ -51,6 +51,16 @@ class Scan(models.Model):
     )
 
 
+class Contract(models.Model):
+    """Takes uploads of its owner's, and knows the version of each."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    file = PrivateFileField(
+        policy=Owner("owner", operations=(Download, Upload, UploadPart)), blank=True, version_field="file_version"
+    )
+    file_version = models.CharField(max_length=255, blank=True, editable=False)
+
+
 class Photo(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     image = PrivateImageField(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -132,6 +133,9 @@ class Command(GatewayCommand):
                 lines.append(f'GATEWAY["{setting}_POLICIES"]["{new}"] = what "{old}" has there')
         for label in fields_meaning(here.place, names):
             lines.append(f'{label}: storage=StorageByAlias("{new}"), or STORAGES["{new}"]\'s entry for its alias')
+            model_label, _, name = label.rpartition(".")
+            if column := getattr(apps.get_model(model_label)._meta.get_field(name), "version_field", None):
+                lines.append(f'{model_label}.objects.update({column}=""): it names versions in {old!r}')
         if grants := Grant.objects.filter(storage_alias=old).count():
             lines.append(f"{grants} grants name {old!r}: grant again for {new!r}")
         if lines:

@@ -21,7 +21,7 @@ from gateway.policies import Authenticated
 from tests.gateway.conftest import new_file
 from tests.gateway.link_stores import Store
 from tests.gateway.test_links_fetched import open_store
-from tests.hostapp.models import Document, Invoice, Leaflet
+from tests.hostapp.models import Contract, Document, Invoice, Leaflet
 
 pytestmark = pytest.mark.django_db
 
@@ -346,3 +346,14 @@ def test_a_target_that_compresses_is_refused(settings: Any) -> None:
     entry = {"BACKEND": "gateway.storages.PrivateS3Storage", "OPTIONS": options}
     settings.STORAGES = settings.STORAGES | {"gzip": entry}
     assert "would store other bytes" in refused("old", "gzip")
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["knows its version", "knows none"])
+def test_a_field_that_knows_versions_of_the_source_is_told_of(alice: Any, knows: bool) -> None:
+    name = put("private", "uploads/a.pdf")
+    row = Contract(owner=alice, file=name) if knows else Document(owner=alice, file=name)
+    row.save_base(raw=True, force_insert=True)
+    lines = run("private", "new", "--execute")
+    line = """  hostapp.Contract.objects.update(file_version=""): it names versions in 'private'"""
+    assert (line in lines) is knows
+    assert any(row._meta.label in line for line in lines)
