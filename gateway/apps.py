@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.apps import AppConfig, apps
-from django.db.models.signals import class_prepared
+from django.db.models.signals import class_prepared, post_migrate
 
 
 class GatewayConfig(AppConfig):
@@ -20,6 +20,7 @@ class GatewayConfig(AppConfig):
 
     def ready(self) -> None:
         import gateway.checks  # noqa: F401  (registers itself)
+        from gateway import epochs
         from gateway.fields import adopt
         from gateway.tasks import hide_requests_from_tasks
 
@@ -30,6 +31,7 @@ class GatewayConfig(AppConfig):
             adopt(model)
         # Models that are made later, in tests and by factories.
         class_prepared.connect(adopt_sender, weak=False, dispatch_uid="gateway.fields.adopt")
+        post_migrate.connect(epochs.begin_to_count, sender=self, dispatch_uid="gateway.epochs.begin_to_count")
         hide_requests_from_tasks()
         _show_links()
 

@@ -150,21 +150,21 @@ def _insert(row: Issuance, using: str) -> bool:
     # A text is in every database what it is.
     values = [value if type(value) is str else field.get_db_prep_save(value, connection) for field, value in given]
     with connection.cursor() as cursor:
-        if row.epoch is not None and overtaking.is_told_by_insert(using):
-            cursor.execute(_insert_sql(using, overtaking.condition(using)), [*values, _COUNTER, row.epoch])
-            if cursor.rowcount == 1:
-                return True
-        cursor.execute(_insert_sql(using), values)
-    return False
+        if row.epoch is None or not overtaking.is_told_by_insert(using):
+            cursor.execute(_insert_sql(using), values)
+            return False
+        cursor.execute(_insert_sql(using, overtaking.returned(using)), [*values, _COUNTER])
+        (line,) = cursor.fetchall()
+    return overtaking.is_current(using, line, row.epoch)
 
 
 @lru_cache(maxsize=16)
-def _insert_sql(using: str, condition: str = "") -> str:
+def _insert_sql(using: str, returned: str = "") -> str:
     quote = connections[using].ops.quote_name
     columns = [str(field.column) for field in Issuance._meta.local_concrete_fields]
     names, places = ", ".join(map(quote, columns)), ", ".join(["%s"] * len(columns))
-    made = f"SELECT {places} WHERE {condition}" if condition else f"VALUES ({places})"
-    return f"INSERT INTO {quote(Issuance._meta.db_table)} ({names}) {made}"
+    inserted = f"INSERT INTO {quote(Issuance._meta.db_table)} ({names}) VALUES ({places})"  # noqa: S608 - our own names
+    return f"{inserted} RETURNING {returned}" if returned else inserted
 
 
 def hash_of(url: str) -> str:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps as installed
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 from django.db import connections, router
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from gateway.errors import TakenBack
@@ -25,6 +27,7 @@ from gateway.principals import SESSION_EPOCH, Principal
 
 __all__ = [
     "Now",
+    "begin_to_count",
     "check_not_overtaken",
     "digests_of",
     "is_void",
@@ -192,6 +195,20 @@ def _instant_of(scope: Epoch.Scope, target: str) -> datetime:
 
 def _rows() -> Any:
     return Epoch.objects.using(router.db_for_write(Epoch))
+
+
+def begin_to_count(*, using: str, apps: Any = installed, **_: Any) -> None:
+    """Let the counter be there, which one statement reads together with a row; as a receiver of ``post_migrate``."""
+    try:
+        model: type[Epoch] = apps.get_model("presign_gateway", "Epoch")
+    except LookupError:
+        return
+    if router.allow_migrate_model(using, model):
+        rows = model.objects.using(using)
+        at = timezone.now()
+        rows.get_or_create(
+            digest=Epoch.digest_of(Scope.COUNTER), defaults={"scope": Scope.COUNTER, "number": 0, "at": at}
+        )
 
 
 def _stamp_session(*, request: Any, **_: Any) -> None:

@@ -1,8 +1,8 @@
 """That no link leaves which was taken back between its decision and its record, and that none is missed.
 
-Whoever takes something back counts on, commits, waits for the records that are being written, and reads them. A record
-is written on condition that nobody has counted on since its decision. Where that cannot be said in its statement, or
-somebody has, it is looked at again once it is committed (:func:`gateway.epochs.check_not_overtaken`). Must not tell
+Whoever takes something back counts on, commits, waits for the records that are being written, and reads them. The
+statement that writes a record returns how far was counted. Where it cannot tell, or somebody has counted on since the
+decision, the record is looked at again once it is committed (:func:`gateway.epochs.check_not_overtaken`). Must not tell
 whom a number concerns: that is for gateway.epochs.
 """
 
@@ -16,7 +16,7 @@ from django.db import connections, router
 
 from gateway.models import Epoch, Issuance
 
-__all__ = ["PATIENCE_SECONDS", "await_records", "condition", "is_told_by_insert"]
+__all__ = ["PATIENCE_SECONDS", "await_records", "is_current", "is_told_by_insert", "returned"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,27 +35,36 @@ def is_told_by_insert(using: str) -> bool:
     """Tell whether an insert of its own transaction sees everything that was committed before anybody looks for it.
 
     SQLite lets one write at a time. PostgreSQL locks the table for a statement first and looks at the rows then; its
-    locks show who is still writing. Where it looks first, :func:`condition` does not hold.
+    locks show who is still writing.
     """
     connection: Any = connections[using]
     if connection.in_atomic_block or using != router.db_for_write(Epoch):
         return False
-    return connection.vendor in ("sqlite", "postgresql")
+    return connection.vendor in ("sqlite", "postgresql") and connection.features.can_return_columns_from_insert
 
 
-def condition(using: str) -> str:
-    """Return in SQL that nobody has counted on, with places for the counter's digest and the number of a decision.
+def returned(using: str) -> str:
+    """Return in SQL what an insert returns for :func:`is_current`, with a place for the counter's digest."""
+    connection: Any = connections[using]
+    isolation = "current_setting('transaction_isolation')" if connection.vendor == "postgresql" else "''"
+    table = connection.ops.quote_name(Epoch._meta.db_table)
+    return f"(SELECT number FROM {table} WHERE digest = %s), {isolation}"  # noqa: S608 - our own name
+
+
+def is_current(using: str, line: tuple[int | None, str], number: int) -> bool:
+    """Tell of what an insert returned whether nobody has counted on since a decision.
 
     PostgreSQL looks before it locks under any isolation level but its own, which a role, a database and the options of
     a connection may name: only the statement knows it.
     Source: https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
+
+    Args:
+        number: that the decision was made under.
     """
-    connection: Any = connections[using]
-    table = connection.ops.quote_name(Epoch._meta.db_table)
-    is_current = f"NOT EXISTS (SELECT 1 FROM {table} WHERE digest = %s AND number > %s)"  # noqa: S608 - our own name
-    if connection.vendor != "postgresql":
-        return is_current
-    return f"{is_current} AND current_setting('transaction_isolation') = 'read committed'"
+    counted, isolation = line
+    if connections[using].vendor == "postgresql" and isolation != "read committed":
+        return False
+    return (counted or 0) <= number
 
 
 def await_records(using: str) -> None:

@@ -1,9 +1,8 @@
 """The addresses of the standalone service."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import path
 
-urlpatterns = [
-    path("admin/", admin.site.urls),
-    path("", include("gateway.service_urls")),
-]
+from gateway.service_urls import urlpatterns as service_urls
+
+urlpatterns = [path("admin/", admin.site.urls), *service_urls]

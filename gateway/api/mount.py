@@ -34,6 +34,9 @@ _DESCRIPTION = (
 class GatewayAPI(NinjaAPI):
     """django-ninja, with every error a problem and the document completed."""
 
+    def create_temporal_response(self, request: Any) -> Any:
+        """Make none: every operation answers with a response of its own."""
+
     def on_exception(self, request: Any, exc: Any) -> Any:
         return refuse(request, exc)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.core.management.color import no_style
@@ -24,6 +25,7 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connections
 from django.test import RequestFactory
 
+from gateway import epochs
 from gateway.models import File, Issuance
 from gateway.principals import Lease, close_lease, open_lease
 from tests.emulators.process import require_programs
@@ -130,6 +132,7 @@ def postgres_database(migrated_postgres: dict[str, Any], django_db_blocker: Any)
         finally:
             connection = connections["default"]
             connection.ops.execute_sql_flush(sql_flush(no_style(), connection, allow_cascade=True))
+            epochs.begin_to_count(using="default", apps=apps)
 
 
 @pytest.fixture

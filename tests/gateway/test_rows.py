@@ -110,6 +110,14 @@ class TestEpochs:
         assert read.number == 7
 
 
+@pytest.mark.django_db
+def test_without_the_counter_it_takes_two(resource: Resource, principal: Principal) -> None:
+    Epoch.objects.all().delete()
+    with CaptureQueriesContext(connection) as queries:
+        row, read = row_and_epochs(resource, principal, "")
+    assert (row, read, len(queries)) == (rows_of([resource]).get(), epochs.Now(), 2)
+
+
 def test_in_another_database_epochs_are_read_first(file_database: Any, settings: Any) -> None:
     user = User.objects.create_user("alice")
     resource, principal = Resource.of_field(new_document(user), "file"), Principal(kind="user", user=user)

@@ -64,9 +64,9 @@ class TestLink:
         asked = [re.findall(r'(?:FROM|INTO) "(\w+)"', query["sql"])[0] for query in queries]
         # What was taken back is read with the file; the last is for the transaction that the test is in.
         assert asked == [
-            "django_session", "auth_user", "presign_gateway_file", "presign_gateway_issuance", "presign_gateway_epoch",
+            "django_session", "auth_user", "presign_gateway_epoch", "presign_gateway_issuance", "presign_gateway_epoch",
         ]  # fmt: skip
-        assert "presign_gateway_epoch" in queries[2]["sql"]
+        assert "presign_gateway_file" in queries[2]["sql"]
 
     def test_the_owner_gets_one(self, alice: Any) -> None:
         file = file_of(alice)
