@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
 from django.core.management import call_command
 from django.core.management.color import no_style
@@ -132,7 +131,7 @@ def postgres_database(migrated_postgres: dict[str, Any], django_db_blocker: Any)
         finally:
             connection = connections["default"]
             connection.ops.execute_sql_flush(sql_flush(no_style(), connection, allow_cascade=True))
-            epochs.begin_to_count(using="default", apps=apps)
+            epochs.begin_to_count(using="default")
 
 
 @pytest.fixture

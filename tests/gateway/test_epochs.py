@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.apps.registry import Apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in
+from django.core.management import call_command
 from django.test import RequestFactory
 
 from gateway import epochs
@@ -173,6 +175,33 @@ class TestNow:
 
     def test_where_nothing_was_taken_back_it_is_the_beginning(self) -> None:
         assert epochs.now(Principal(kind="user", user=get_user_model()(pk=1))) == epochs.Now()
+
+
+class TestCounter:
+    @pytest.mark.django_db(transaction=True)
+    def test_what_is_emptied_has_it_anew(self) -> None:
+        taken_back("counter", "", 7)
+        call_command("flush", interactive=False, verbosity=0)
+        assert list(Epoch.objects.values_list("scope", "number")) == [("counter", 0)]
+
+    def test_it_does_not_count_back(self) -> None:
+        taken_back("counter", "", 7)
+        epochs.begin_to_count(using="default")
+        assert Epoch.current_number() == 7
+
+    def test_where_no_epochs_are_there_is_none(self, settings: Any, django_assert_num_queries: Any) -> None:
+        with django_assert_num_queries(0):
+            # As after ``migrate presign_gateway zero``.
+            epochs.begin_to_count(using="default", apps=Apps())
+            settings.DATABASE_ROUTERS = ["tests.gateway.test_epochs.Elsewhere"]
+            epochs.begin_to_count(using="default")
+
+
+class Elsewhere:
+    """Keeps epochs in another database."""
+
+    def allow_migrate(self, database: str, *_: Any, **__: Any) -> bool:
+        return False
 
 
 class TestSessions:

@@ -106,7 +106,6 @@ class TestToldByInsert:
             patched.setattr(connections["default"], "vendor", vendor)
             assert is_told_by_insert("default") is is_told
 
-
     def test_where_an_insert_returns_what_it_saw(self, real_database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patched:
             # As SQLite before 3.35.
