@@ -239,7 +239,7 @@ def parse_reference(reference: Any) -> Resource | None:
     """
     if not isinstance(reference, str) or len(reference) > MAX_REFERENCE_CHARACTERS:
         raise InvalidReference(f"a reference is at most {MAX_REFERENCE_CHARACTERS} characters of text")
-    if any("\ud800" <= character <= "\udfff" for character in reference):
+    if not reference.isascii() and any("\ud800" <= character <= "\udfff" for character in reference):
         raise InvalidReference("a reference holds a lone surrogate; only text that UTF-8 can encode")
     if _UUID.fullmatch(reference):
         # The row says in which storage; until it is read there is none to name.

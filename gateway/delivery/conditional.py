@@ -10,11 +10,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.http import HttpRequest
 from django.utils.http import parse_http_date_safe
 
 from gateway.storages.files import version_of
 
-__all__ = ["Validators", "precondition", "range_fits"]
+__all__ = ["Validators", "conditions_of", "precondition", "range_fits"]
+
+_IN_META = {
+    name: f"HTTP_{name.replace('-', '_').upper()}"
+    for name in ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +44,12 @@ class Validators:
     def etag(self) -> str:
         """The version as a strong entity tag, in its quotes."""
         return f'"{self.version}"'
+
+
+def conditions_of(request: HttpRequest) -> dict[str, str]:
+    """Return the headers that this room reads; ``request.headers`` would be made of all that the client sent."""
+    meta = request.META
+    return {name: meta[key] for name, key in _IN_META.items() if key in meta}
 
 
 def precondition(headers: Mapping[str, str], current: Validators | None, *, reading: bool) -> int | None:

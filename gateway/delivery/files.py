@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.utils.http import http_date
 
 from gateway.delivery import x_accel, x_sendfile
-from gateway.delivery.conditional import Validators, precondition, range_fits
+from gateway.delivery.conditional import Validators, conditions_of, precondition, range_fits
 from gateway.delivery.ranges import byte_range
 from gateway.delivery.responses import EVERYWHERE, SANDBOX, FileBytesResponse, FileHeadersResponse, words
 from gateway.storages.files import open_beneath, version_of
@@ -72,7 +72,8 @@ def serve_file(
         now = int(datetime.now(UTC).timestamp())
         current = Validators.of(status, now=now)
         headers |= {"ETag": current.etag, "Last-Modified": http_date(current.modified_at)}
-        match precondition(request.headers, current, reading=True):
+        conditions = conditions_of(request)
+        match precondition(conditions, current, reading=True):
             case 412:
                 return words(request, 412, "The file is another one by now.")
             case 304:
@@ -82,8 +83,8 @@ def serve_file(
             # Ranges are defined for GET alone: https://www.rfc-editor.org/rfc/rfc9110#section-14.2
             return FileHeadersResponse(request, headers=headers)
         span = None
-        if range_fits(request.headers, current, now=now):
-            span = byte_range(request.headers.get("Range", ""), status.st_size)
+        if range_fits(conditions, current, now=now):
+            span = byte_range(request.META.get("HTTP_RANGE", ""), status.st_size)
         if span is not None and not span:
             content_range = {"Content-Range": f"bytes */{status.st_size}"}
             return words(request, 416, "The file has no such bytes.", content_range)

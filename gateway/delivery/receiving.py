@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from gateway.delivery.bodies import drain, read_body, refusal_of_headers
-from gateway.delivery.conditional import Validators, precondition
+from gateway.delivery.conditional import Validators, conditions_of, precondition
 from gateway.delivery.responses import EVERYWHERE, NO_STORE, TextResponse, words
 from gateway.storages.files import open_beneath, store_beneath
 from gateway.storages.filesystem import PrivateFileSystemStorage
@@ -76,7 +76,7 @@ def _store_object(request: HttpRequest, storage: PrivateFileSystemStorage, uploa
     root = str(storage.location)
     current = _current(root, upload.key)
     taken = current is not None and not upload.overwrite
-    if taken or precondition(request.headers, current, reading=False) is not None:
+    if taken or precondition(conditions_of(request), current, reading=False) is not None:
         raise FileExistsError("the key is taken")
     return store_beneath(
         root,

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.storages import openat2
 from providers.errors import InvalidKey
 from providers.keys import check_key
 
@@ -28,7 +29,10 @@ __all__ = [
     "write_beneath",
 ]
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_DIRECTORY = _ROOT | os.O_NOFOLLOW
+# O_NONBLOCK: a FIFO would otherwise hold the caller until somebody writes.
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.part")
 # In the root, and no name of a file: what has come of uploads that are still on their way.
 PARTS_DIRECTORY = ".parts"
@@ -46,10 +50,12 @@ def open_beneath(root: str, key: str) -> int:
         OSError: the system could not tell.
     """
     _refuse_temporary(key)
-    with _parent(root, key) as (directory, name), _nothing_there("file"):
-        # O_NONBLOCK: a FIFO would otherwise hold the caller until somebody writes.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(name, flags, dir_fd=directory)
+    if openat2.is_there():
+        with _root(root) as directory, _nothing_there("file"):
+            descriptor = openat2.open_beneath(directory, key, _READING)
+    else:
+        with _parent(root, key) as (directory, name), _nothing_there("file"):
+            descriptor = os.open(name, _READING, dir_fd=directory)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FileNotFoundError("no such file below the root")
@@ -171,7 +177,7 @@ def _parent(root: str, key: str, *, create_mode: int | None = None) -> Iterator[
     *segments, name = check_key(key).split("/")
     if create_mode is not None:
         _make_root(Path(root), create_mode)
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(root, _ROOT)
     try:
         for segment in segments:
             if create_mode is not None:
@@ -181,6 +187,15 @@ def _parent(root: str, key: str, *, create_mode: int | None = None) -> Iterator[
             os.close(descriptor)
             descriptor = below
         yield descriptor, name
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _root(root: str) -> Iterator[int]:
+    descriptor = os.open(root, _ROOT)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -204,7 +219,7 @@ def _refuse_temporary(key: str) -> None:
 def _make_root(root: Path, mode: int) -> None:
     if not root.is_dir():
         root.parent.mkdir(parents=True, exist_ok=True)
-        above = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        above = os.open(root.parent, _ROOT)
         try:
             _make_directory(root.name, above, mode)
         finally:

@@ -24,6 +24,7 @@ from gateway import counting
 from gateway.counting import Counter
 from gateway.errors import AuditUnavailable
 from gateway.models import Issuance
+from gateway.storages import openat2
 from gateway.testing import counted_serving
 from providers.types import Download, Upload
 from tests.gateway.delivery.support import STACKS, Answer, follow, open_descriptors, put_file, sign
@@ -672,8 +673,12 @@ def test_what_the_system_cannot_tell_is_not_called_missing(
             raise OSError(error, os.strerror(error))
         return system_open(path, flags, *args, **kwargs)
 
+    def failing_openat2(directory: int, path: str, flags: int) -> int:
+        return failing_open(path.rpartition("/")[2], flags)
+
     url = sign(FULL).url
     monkeypatch.setattr(os, "open", failing_open)
+    monkeypatch.setattr(openat2, "open_beneath", failing_openat2)
     answer = follow(stack, url)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert "cannot be reached" in caplog.text

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from gateway.storages import openat2
 from gateway.storages.files import list_beneath, open_beneath, remove_beneath, write_beneath
 from providers import InvalidKey
 from tests.providers.test_keys import KEYS
@@ -129,6 +130,14 @@ class TestNames:
                 open_or_write(root, f"a/{name}")
 
 
+@pytest.fixture(params=["in one step", "by a walk"])
+def opening(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the system opens a path below a directory by itself, or does not know how."""
+    if request.param == "by a walk":
+        monkeypatch.setattr(openat2, "is_there", lambda: False)
+
+
+@pytest.mark.usefixtures("opening")
 class TestLinks:
     def test_a_linked_file_is_not_opened(self, root: str, outside: Path) -> None:
         write_beneath(root, "a/real.txt", [b"real"])
@@ -214,6 +223,7 @@ class TestLinks:
         assert missed, "the link never stood there when it was opened: the test proves nothing"
 
 
+@pytest.mark.usefixtures("opening")
 class TestOtherKinds:
     def make(self, kind: str, path: Path) -> None:
         if kind == "fifo":
