@@ -186,27 +186,30 @@ class _OpenFile:
 
     def __init__(self, descriptor: int, span: range) -> None:
         self._lock = threading.Lock()
-        self._file = os.fdopen(descriptor, "rb", buffering=0)
-        self._file.seek(span.start)
-        self._left_bytes = len(span)
+        self._descriptor: int | None = descriptor
+        self._left = span
 
     def read(self) -> bytes:
         with self._lock:
-            if not self._left_bytes:
+            if not self._left:
                 return b""
-            chunk = self._file.read(min(CHUNK_BYTES, self._left_bytes))
+            if self._descriptor is None:
+                raise ValueError("the file is closed")
+            chunk = os.pread(self._descriptor, min(CHUNK_BYTES, len(self._left)), self._left.start)
             if not chunk:
-                raise TruncatedFile(f"{self._left_bytes} bytes were still to be sent when the file ended")
-            self._left_bytes -= len(chunk)
+                raise TruncatedFile(f"{len(self._left)} bytes were still to be sent when the file ended")
+            self._left = self._left[len(chunk) :]
             return chunk
 
     def close(self) -> None:
         with self._lock:
-            self._file.close()
+            descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def __del__(self) -> None:
-        # Nor does it close the response of a view that returns when its client is gone.
-        self._file.close()
+        # Nor does Django close the response of a view that returns when its client is gone.
+        self.close()
 
 
 def _read(body: Body) -> Iterator[bytes]:

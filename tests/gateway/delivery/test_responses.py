@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -180,38 +179,32 @@ def test_however_a_response_ends_its_file_is_closed(path: Path, end: Callable[[F
     assert open_descriptors() == before
 
 
-def test_closing_waits_for_a_read_that_is_under_way(path: Path) -> None:
+def test_closing_waits_for_a_read_that_is_under_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     response = respond(sync_request(), path)
     file = response._body
     reading, go_on = threading.Event(), threading.Event()
+    system_pread = os.pread
 
-    class SlowFile:
-        closed = False
+    def slow_pread(descriptor: int, size_bytes: int, offset: int) -> bytes:
+        reading.set()
+        go_on.wait(10)
+        return system_pread(descriptor, size_bytes, offset)
 
-        def read(self, size_bytes: int) -> bytes:
-            reading.set()
-            go_on.wait(10)
-            assert not self.closed
-            return b"x"
-
-        def close(self) -> None:
-            self.closed = True
-
-    file._file.close()
-    slow: Any = SlowFile()
-    file._file = slow
-    reader = threading.Thread(target=file.read)
+    monkeypatch.setattr(os, "pread", slow_pread)
+    chunks: list[bytes] = []
+    reader = threading.Thread(target=lambda: chunks.append(file.read()))
     reader.start()
     assert reading.wait(10)
     closer = threading.Thread(target=response.close)
     closer.start()
     closer.join(0.05)
     assert closer.is_alive()
-    assert not slow.closed
     go_on.set()
     reader.join(10)
     closer.join(10)
-    assert slow.closed
+    assert chunks == [path.read_bytes()[:CHUNK_BYTES]]
+    with pytest.raises(ValueError, match="closed"):
+        file.read()
 
 
 # --- through Django's ASGI handler, with a server that can be interrupted ----------------------------------
