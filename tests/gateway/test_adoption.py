@@ -42,7 +42,7 @@ from gateway.testing import as_user, assert_issued
 from tests import howto
 from tests.gateway.images import picture
 from tests.gateway.link_stores import LocalStore, Store
-from tests.gateway.test_links_fetched import open_store
+from tests.gateway.opened_stores import open_store
 from tests.hostapp.models import Invoice
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,6 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,45 +28,15 @@ from gateway.principals import SYSTEM, acting_as
 from gateway.resources import Resource
 from providers.types import Checksum, Download, Upload, UploadForm, UploadPart
 from tests.emulators.s3 import Response
-from tests.gateway.azure_stores import AzureStore, DelegatedAzureStore
-from tests.gateway.cloudfront_stores import BoundCloudFrontStore, CloudFrontStore
-from tests.gateway.gcs_stores import GCSStore, HMACGCSStore, KeylessGCSStore
-from tests.gateway.link_stores import FormStore, LocalStore, S3Store, Store
+from tests.gateway.link_stores import FormStore, Store
+from tests.gateway.opened_stores import CLOUDFRONT_STORES, UPLOADING, open_store, serve_from
 
 pytestmark = pytest.mark.django_db
 
-RCLONE_LACKS = frozenset({"form", "206", "refusal to overwrite", "a stored type"})
-GCS_STORES = {"gcs": GCSStore, "gcs-hmac": HMACGCSStore, "gcs-keyless": KeylessGCSStore}
-CLOUDFRONT_STORES = {"cloudfront": CloudFrontStore, "cloudfront-bound": BoundCloudFrontStore}
 CONTENT = bytes(range(256)) * 40
 REFUSED = {400, 401, 403}
 # Upload refusals may come from the signature, or from a look at the header or the body.
 REFUSED_UPLOAD = {400, 403, 411, 412, 413, 415}
-
-
-@contextmanager
-def open_store(name: str, request: pytest.FixtureRequest, directory: Path) -> Iterator[Store]:
-    store: Store
-    if name == "local":
-        store = LocalStore(directory / "root")
-    elif name == "azure":
-        store = AzureStore(name, request.getfixturevalue("azurite"))
-    elif name == "azure-delegated":
-        store = DelegatedAzureStore(name, request.getfixturevalue("azurite_oauth"))
-    elif name in GCS_STORES:
-        store = GCS_STORES[name](name, request.getfixturevalue("gcs"))
-    elif name in CLOUDFRONT_STORES:
-        store = CLOUDFRONT_STORES[name](name, request.getfixturevalue("cloudfront"))
-    else:
-        lacks = RCLONE_LACKS if name == "rclone" else frozenset()
-        store = S3Store(name, request.getfixturevalue(name), lacks)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-UPLOADING = ["local", "rclone", "ceph", "azure", "azure-delegated", *GCS_STORES]
 
 
 @pytest.fixture(scope="module", params=[*UPLOADING, *CLOUDFRONT_STORES])
@@ -78,12 +47,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def store(opened: Store, request: pytest.FixtureRequest, settings: Any) -> Store:
-    if opened.emulator is not None:
-        request.getfixturevalue(opened.emulator)  # said for each test, so that the account of emulators counts it
-    settings.STORAGES = settings.STORAGES | {opened.alias: {"BACKEND": opened.backend, "OPTIONS": opened.options}}
-    if isinstance(opened, LocalStore):
-        settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": opened.public_url}
-    return opened
+    return serve_from(opened, request, settings)
 
 
 def new_key(name: str = "report.pdf") -> str:

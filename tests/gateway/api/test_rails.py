@@ -20,8 +20,8 @@ from gateway.errors import AccessDenied, ChecksumMismatch, NotUploaded, UploadRe
 from gateway.models import File, Issuance, UploadSession
 from gateway.resources import Resource
 from tests.gateway.api.support import CSRF, by_session, by_token
-from tests.gateway.link_stores import LocalStore, Store
-from tests.gateway.test_links_fetched import open_store
+from tests.gateway.link_stores import Store
+from tests.gateway.opened_stores import open_store, serve_from
 from tests.gateway.uploads.conftest import PDF, principal_of
 from tests.hostapp.models import Scan
 
@@ -54,13 +54,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def store(opened: Store, request: pytest.FixtureRequest, settings: Any) -> Store:
-    if opened.emulator is not None:
-        request.getfixturevalue(opened.emulator)
-    settings.STORAGES = settings.STORAGES | {opened.alias: {"BACKEND": opened.backend, "OPTIONS": opened.options}}
-    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": opened.alias}
-    if isinstance(opened, LocalStore):
-        settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": opened.public_url}
-    return opened
+    return serve_from(opened, request, settings, FILE_STORAGE=opened.alias)
 
 
 def put(store: Store, answer: Any, content: bytes) -> int:

@@ -20,7 +20,7 @@ from gateway.moving.sides import Side, source_of, target_of
 from gateway.policies import Authenticated
 from tests.gateway.conftest import new_file
 from tests.gateway.link_stores import Store
-from tests.gateway.test_links_fetched import open_store
+from tests.gateway.opened_stores import open_store
 from tests.hostapp.models import Contract, Document, Invoice, Leaflet
 
 pytestmark = pytest.mark.django_db

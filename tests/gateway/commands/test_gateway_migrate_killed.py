@@ -22,7 +22,7 @@ from django.core.files.storage import storages
 from gateway.models import File, ObjectCopy
 from gateway.moving.sides import source_of
 from tests.gateway.conftest import new_file
-from tests.gateway.test_links_fetched import open_store
+from tests.gateway.opened_stores import open_store
 
 REPOSITORY_PATH = Path(__file__).resolve().parents[3]
 # So many are added before each run: the local disk has done more by the time that a signal arrives.

@@ -20,8 +20,8 @@ from tests.gateway.azure_stores import AzureStore
 from tests.gateway.browsing import Chromium, Site, content_of, package
 from tests.gateway.gcs_stores import GCSStore
 from tests.gateway.link_stores import S3Store, Store
+from tests.gateway.opened_stores import open_store
 from tests.gateway.site import session_of
-from tests.gateway.test_links_fetched import open_store
 from tests.gateway.uploads.conftest import principal_of
 
 MIB = 2**20

@@ -51,7 +51,7 @@ from tests.gateway.api.support import by_token
 from tests.gateway.azure_stores import AzureStore, keeping_connections
 from tests.gateway.browsing import Site
 from tests.gateway.delivery.support import STACKS, Answer, follow
-from tests.gateway.test_links_fetched import open_store
+from tests.gateway.opened_stores import open_store
 from tests.gateway.uploads.conftest import begin, principal_of
 
 KIB, MIB = 2**10, 2**20

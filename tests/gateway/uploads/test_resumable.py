@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import logging
 import secrets
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -38,7 +37,6 @@ from gateway.redaction import RedactionFilter
 from gateway.uploads import Guarantees, resumable
 from gateway.uploads.sweeping import expire
 from providers.types import Download
-from tests.emulators.gcs import CloudStorage
 from tests.emulators.s3 import Response, send
 from tests.gateway.api.support import ApiClient, by_token
 from tests.gateway.gcs_stores import GCSStore
@@ -53,13 +51,8 @@ WEEK = timedelta(days=7)
 
 
 @pytest.fixture
-def store(gcs: CloudStorage, settings: Any) -> Iterator[GCSStore]:
-    store = GCSStore("gcs", gcs)
-    options = store.options | {"resumable_uploads": True}
-    settings.STORAGES = settings.STORAGES | {"gcs": {"BACKEND": store.backend, "OPTIONS": options}}
-    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": "gcs"}
-    yield store
-    store.close()
+def store(resumable_store: GCSStore) -> GCSStore:
+    return resumable_store
 
 
 def resume(user: Any, content: bytes = CONTENT, **fields: Any) -> Any:

@@ -32,7 +32,8 @@ from providers.types import Upload, UploadPart
 from tests.emulators.s3 import Response
 from tests.gateway.gcs_stores import GCSStore
 from tests.gateway.link_stores import LocalStore, Store
-from tests.gateway.test_links_fetched import open_store, post
+from tests.gateway.opened_stores import open_store, serve_from
+from tests.gateway.test_links_fetched import post
 from tests.gateway.uploads.conftest import PDF, PNG, begin, principal_of, wanted
 
 pytestmark = pytest.mark.django_db
@@ -53,13 +54,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def store(opened: Store, request: pytest.FixtureRequest, settings: Any) -> Store:
-    if opened.emulator is not None:
-        request.getfixturevalue(opened.emulator)  # said for each test, so that the account of emulators counts it
-    settings.STORAGES = settings.STORAGES | {opened.alias: {"BACKEND": opened.backend, "OPTIONS": opened.options}}
-    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": opened.alias, "UPLOAD_PART_BYTES": 5 * MIB}
-    if isinstance(opened, LocalStore):
-        settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": opened.public_url}
-    return opened
+    return serve_from(opened, request, settings, FILE_STORAGE=opened.alias, UPLOAD_PART_BYTES=5 * MIB)
 
 
 def put(store: Store, link: Any, content: bytes, **headers: str) -> Response:

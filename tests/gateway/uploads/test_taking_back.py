@@ -21,11 +21,10 @@ from gateway.principals import SYSTEM, acting_as
 from gateway.revocation import Revoked
 from gateway.uploads import PartWanted, resumable
 from gateway.uploads.sweeping import expire
-from tests.emulators.gcs import CloudStorage
 from tests.emulators.s3 import send
 from tests.gateway.gcs_stores import GCSStore
 from tests.gateway.link_stores import LocalStore, Store
-from tests.gateway.test_links_fetched import open_store
+from tests.gateway.opened_stores import open_store, serve_from
 from tests.gateway.uploads.conftest import PDF, begin, principal_of
 
 pytestmark = pytest.mark.django_db
@@ -55,16 +54,6 @@ def state_of(begun: Any) -> str:
     return UploadSession.objects.get(pk=begun.session.pk).state
 
 
-@pytest.fixture
-def gcs_store(gcs: CloudStorage, settings: Any) -> Iterator[GCSStore]:
-    store = GCSStore("gcs", gcs)
-    options = store.options | {"resumable_uploads": True}
-    settings.STORAGES = settings.STORAGES | {"gcs": {"BACKEND": store.backend, "OPTIONS": options}}
-    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": "gcs"}
-    yield store
-    store.close()
-
-
 @pytest.fixture(scope="module", params=["ceph", "gcs", "local", "azure"])
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with open_store(request.param, request, tmp_path_factory.mktemp(request.param)) as store:
@@ -73,13 +62,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def part_store(opened: Store, request: pytest.FixtureRequest, settings: Any) -> Store:
-    if opened.emulator is not None:
-        request.getfixturevalue(opened.emulator)  # said for each test, so that the account of emulators counts it
-    settings.STORAGES = settings.STORAGES | {opened.alias: {"BACKEND": opened.backend, "OPTIONS": opened.options}}
-    settings.GATEWAY = settings.GATEWAY | {"FILE_STORAGE": opened.alias, "UPLOAD_PART_BYTES": 5 * MIB}
-    if isinstance(opened, LocalStore):
-        settings.GATEWAY = settings.GATEWAY | {"PUBLIC_URL": opened.public_url}
-    return opened
+    return serve_from(opened, request, settings, FILE_STORAGE=opened.alias, UPLOAD_PART_BYTES=5 * MIB)
 
 
 class Tenant:
@@ -124,7 +107,7 @@ def test_the_uploads_end_that_it_concerns(
 class TestAtOnce:
     """Nobody has a transaction open: it is done when the answer comes."""
 
-    def test_a_resumable_session_takes_nothing_more(self, gcs_store: GCSStore, alice: Any) -> None:
+    def test_a_resumable_session_takes_nothing_more(self, resumable_store: GCSStore, alice: Any) -> None:
         begun, other = resume(alice), begin(alice)
         assert put(begun, 256 * 2**10) == 308
         answer = revoke("principal", f"user:{alice.pk}")
@@ -162,11 +145,11 @@ class TestAtOnce:
         assert state_of(begun) == "verifying"
 
     def test_a_store_that_does_not_hear_is_told_by_the_sweeper(
-        self, gcs_store: GCSStore, alice: Any, settings: Any
+        self, resumable_store: GCSStore, alice: Any, settings: Any
     ) -> None:
         begun, working = [resume(alice), resume(alice)], settings.STORAGES
-        options = gcs_store.options | {"endpoint_url": "http://127.0.0.1:1"}
-        settings.STORAGES = working | {"gcs": {"BACKEND": gcs_store.backend, "OPTIONS": options}}
+        options = resumable_store.options | {"endpoint_url": "http://127.0.0.1:1"}
+        settings.STORAGES = working | {"gcs": {"BACKEND": resumable_store.backend, "OPTIONS": options}}
         for one in begun:
             sealed = resumable.seal("http://127.0.0.1:1/?upload_id=x", one.session.pk)
             UploadSession.objects.filter(pk=one.session.pk).update(store_upload_id=sealed)
@@ -182,21 +165,21 @@ class TestAtOnce:
         assert [left.what for left in expire(execute=True)] == ["stopped parts", "stopped parts"]
         assert [put(one) for one in begun] == [499, 499]
 
-    def test_the_command_says_how_many(self, gcs_store: GCSStore, alice: Any) -> None:
+    def test_the_command_says_how_many(self, resumable_store: GCSStore, alice: Any) -> None:
         resume(alice)
         output = io.StringIO()
         call_command("gateway_revoke", "user", "alice", stdout=output)
         assert "Ended now: 0 local links, 1 open uploads." in output.getvalue().splitlines()
         assert "Lives on" not in output.getvalue()
 
-    def test_inside_a_transaction_it_waits_for_the_commit(self, gcs_store: GCSStore, alice: Any) -> None:
+    def test_inside_a_transaction_it_waits_for_the_commit(self, resumable_store: GCSStore, alice: Any) -> None:
         begun = resume(alice)
         with transaction.atomic():
             assert revoke("everything").uploads == 1
             assert put(begun, 256 * 2**10) == 308
         assert (state_of(begun), put(begun)) == ("aborted", 499)
 
-    def test_what_is_rolled_back_ends_nothing(self, gcs_store: GCSStore, alice: Any) -> None:
+    def test_what_is_rolled_back_ends_nothing(self, resumable_store: GCSStore, alice: Any) -> None:
         begun = resume(alice)
         with transaction.atomic():
             revoke("everything")
@@ -208,7 +191,7 @@ class TestAtOnce:
 class TestSweeping:
     """Of a process that ended between the commit and the uploads: here, of a commit that never comes."""
 
-    def test_the_sweeper_ends_what_nobody_came_to(self, gcs_store: GCSStore, alice: Any) -> None:
+    def test_the_sweeper_ends_what_nobody_came_to(self, resumable_store: GCSStore, alice: Any) -> None:
         begun = resume(alice)
         revoke("principal", f"user:{alice.pk}")
         revoke("everything")
