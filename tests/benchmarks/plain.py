@@ -8,11 +8,11 @@ import uuid
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 from storages.backends.s3 import S3Storage
 
 from gateway.links import prefetch
-from gateway.models import File, Issuance
+from gateway.models import File
+from tests.benchmarks.plain_record import record
 from tests.benchmarks.signing import ACCESS_KEY_ID, BUCKET, REGION, SECRET
 from tests.hostapp.models import Document
 
@@ -56,19 +56,6 @@ def recorded_page(request: HttpRequest) -> JsonResponse:
 def prefetched_page(request: HttpRequest) -> JsonResponse:
     """Show the same page with ours: each is decided, and recorded before the page leaves."""
     return JsonResponse({"urls": [row.file.url for row in prefetch(rows_of(request), "file")]}, status=201)
-
-
-def record(request: HttpRequest) -> None:
-    now = timezone.now()
-    Issuance.objects.create(
-        at=now,
-        decision=Issuance.Decision.ISSUED,
-        principal=f"user:{request.user.pk}",
-        operation="Download",
-        resource="a file",
-        key="a key",
-        expires_at=now,
-    )
 
 
 def rows_of(request: HttpRequest) -> QuerySet[Document]:

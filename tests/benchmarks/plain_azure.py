@@ -7,7 +7,8 @@ from functools import cache
 from django.http import HttpRequest, JsonResponse
 from storages.backends.azure_storage import AzureStorage
 
-from tests.benchmarks.plain import record, rows_of
+from tests.benchmarks.plain import rows_of
+from tests.benchmarks.plain_record import record
 from tests.benchmarks.signing_azure import ACCOUNT, CONTAINER, KEY
 
 

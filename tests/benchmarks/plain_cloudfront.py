@@ -8,7 +8,8 @@ from functools import cache
 from django.http import HttpRequest, JsonResponse
 from storages.backends.s3 import S3Storage
 
-from tests.benchmarks.plain import record, rows_of
+from tests.benchmarks.plain import rows_of
+from tests.benchmarks.plain_record import record
 
 
 @cache

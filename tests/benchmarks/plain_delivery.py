@@ -1,6 +1,6 @@
 """What a careful developer writes to serve private files without the gateway, by hand and with each peer.
 
-Each view reads the session, loads the row and checks its owner; none writes anything down.
+Each view reads the session, loads the row and checks its owner; only one writes anything down.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gateway.models import File
 from gateway.policies import Allow, Composable, Deny, Operation
 from gateway.principals import Principal
 from gateway.resources import Resource
+from tests.benchmarks.plain_record import record
 
 
 class OwnKey(Composable):
@@ -51,6 +52,11 @@ def x_sendfile(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 def file_response(request: HttpRequest, pk: uuid.UUID) -> FileResponse:
     file = _own_file(request, pk)
     return FileResponse(_path_of(file).open("rb"), filename=file.filename, content_type=file.content_type)
+
+
+def recorded_file_response(request: HttpRequest, pk: uuid.UUID) -> FileResponse:
+    record(request)
+    return file_response(request, pk)
 
 
 def sendfile2(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:

@@ -10,7 +10,8 @@ from django.http import HttpRequest, JsonResponse
 from google.oauth2 import service_account
 from storages.backends.gcloud import GoogleCloudStorage
 
-from tests.benchmarks.plain import record, rows_of
+from tests.benchmarks.plain import rows_of
+from tests.benchmarks.plain_record import record
 
 
 @cache
