@@ -6,18 +6,22 @@ Must not go round a policy: it begins, signs and finalizes an upload as its prin
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+from django.utils import timezone
 
 from gateway import uploads
-from gateway.errors import StorageUnavailable, UploadRejected
-from gateway.models import UploadState
+from gateway.errors import StorageUnavailable, UploadOver, UploadRejected
+from gateway.models import UploadSession, UploadState
 from gateway.principals import Principal
-from gateway.resources import facts_of_name
+from gateway.resources import facts_of_name, parse_reference, rows_of
 from gateway.uploads import Begun, PartWanted, Wanted
 from gateway.uploads.planning import part_count, part_size
 from providers.types import SignedURL
@@ -55,7 +59,8 @@ def send_file(
         size_bytes=size_bytes, sha256=digest, target=target,
     )  # fmt: skip
     begun = _begin(principal, path, wanted)
-    if begun.session.state != UploadState.READY:
+    # Where all has come, and only the verdict is missing, the store takes no more.
+    if begun.session.state in (UploadState.ISSUED, UploadState.UPLOADING):
         with httpx.Client(timeout=httpx.Timeout(30, read=300), trust_env=False) as client:
             sender = _Sender(client, path, progress)
             if begun.link is not None:
@@ -124,11 +129,28 @@ def _begin(principal: Principal, path: Path, wanted: Wanted) -> Begun:
     """Begin an upload, or find the one that this very file was on its way with."""
     assert wanted.sha256 is not None
     name = hashlib.sha256(f"{path.resolve()}\n{wanted.sha256.hex()}\n{wanted.target}".encode()).hexdigest()
-    for attempt in range(_ATTEMPTS):
-        begun = uploads.begin(principal, wanted, idempotency_key=f"gateway_put-{name}-{attempt}")
-        if begun.session.state in (*UploadState.open(), UploadState.READY):
-            return begun
+    lost = 0
+    for attempt in itertools.count():
+        with suppress(UploadOver):  # it ran out, and the sweeper has not come by
+            begun = uploads.begin(principal, wanted, idempotency_key=f"gateway_put-{name}-{attempt}")
+            if _is_good(begun.session):
+                return begun
+            if begun.session.state == UploadState.READY:
+                continue
+        lost += 1
+        if lost == _ATTEMPTS:
+            break
     raise UploadRejected(f"{_ATTEMPTS} uploads of this file have come to nothing")
+
+
+def _is_good(session: UploadSession) -> bool:
+    """Tell whether an upload can go on, or has become a file that is still there."""
+    if session.state != UploadState.READY:
+        return session.state in UploadState.open() and session.expires_at > timezone.now()
+    resource = parse_reference(session.target or str(session.file_id))
+    assert resource is not None  # a file was made of it
+    # A field may have got another file since.
+    return rows_of([replace(resource, key=session.key if session.target else None)]).exists()
 
 
 def _send_parts(principal: Principal, begun: Begun, sender: _Sender, parallel: int) -> None:

@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from gateway import uploads
+from gateway.api import library
 from gateway.models import File, UploadSession
 from gateway.uploads import PartWanted, sending
 from tests.gateway.link_stores import LocalStore
@@ -169,3 +172,57 @@ def test_a_server_that_is_down_is_said_and_no_link_is_shown(alice: Any, tmp_path
 def test_a_number_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(CommandError, match="whole number from 1 to 32"):
         call_command("gateway_put", "alice", "a.pdf", f"--parallel={value}")
+
+
+def test_what_was_killed_while_it_was_verified_is_finalized(alice: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    path = file_at(tmp_path)
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gateway.uploads.finalizing.verify", killed)
+        with pytest.raises(KeyboardInterrupt):
+            put("alice", path)
+    assert UploadSession.objects.get().state == "verifying"
+    (reference,) = put("alice", path)
+    assert str(File.objects.get().pk) == reference
+
+
+@pytest.mark.parametrize("content", [PDF[:90], LARGE], ids=["whole", "in-parts"])
+def test_an_upload_that_ran_out_is_begun_anew(alice: Any, tmp_path: Path, monkeypatch: Any, content: bytes) -> None:
+    path = file_at(tmp_path, content)
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sending._Sender, "send", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            put("alice", path)
+    UploadSession.objects.update(expires_at=timezone.now())
+    (reference,) = put("alice", path)
+    assert str(File.objects.get().pk) == reference
+
+
+def test_a_file_that_was_deleted_meanwhile_goes_again(alice: Any, tmp_path: Path, store: LocalStore) -> None:
+    path = file_at(tmp_path)
+    (first,) = put("alice", path)
+    library.remove(principal_of(alice), UUID(first))
+    (second,) = put("alice", path)
+    assert second != first
+    assert store.get(File.objects.get(pk=second).key)[0] == LARGE  # type: ignore[index]
+
+
+def test_a_field_that_got_another_file_meanwhile_gets_this_one_again(
+    alice: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(sending, "_ATTEMPTS", 2)  # of those that came to nothing, which these are not
+    scan = Scan.objects.create(owner=alice)
+    target = f"--target=hostapp.scan:{scan.pk}:file"
+    paths = [file_at(tmp_path, PDF[:90], "one.pdf"), file_at(tmp_path, PDF[:80], "two.pdf")]
+    for path in [*paths] * 4:
+        put("alice", path, target)
+        scan.refresh_from_db()
+        with scan.file.open() as stored:
+            assert stored.read() == path.read_bytes()
