@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.urls import path
+from django.utils.module_loading import import_string
 
-from gateway.service_urls import urlpatterns as service_urls
-
-urlpatterns = [path("admin/", admin.site.urls), *service_urls]
+# Not include(), which would have every address looked up through one resolver more.
+urlpatterns = [path("admin/", admin.site.urls), *import_string("gateway.service_urls.urlpatterns")]
