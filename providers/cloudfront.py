@@ -265,9 +265,12 @@ def _policy(resource: str, epoch: int, *, starts_at: datetime | None = None, sou
 
 def _network(source_ip: str) -> str:
     try:
-        return str(ipaddress.IPv4Network(source_ip))
+        # A number would be an address, too: True is 0.0.0.1.
+        if type(source_ip) is str:
+            return str(ipaddress.IPv4Network(source_ip))
     except ValueError:
-        raise InvalidOperation(f"source_ip is {source_ip!r}; an IPv4 address or network") from None
+        pass
+    raise InvalidOperation(f"source_ip is {source_ip!r}; an IPv4 address or network")
 
 
 def _encode(data: bytes) -> str:

@@ -48,6 +48,9 @@ def parse_endpoint(endpoint_url: str) -> Endpoint:
     if "@" in endpoint_url:
         # What stands before the @ is a password: the value is not shown, here or below.
         raise InvalidConfiguration("endpoint_url holds a user name; credentials are an argument of their own")
+    if not endpoint_url.isprintable() or endpoint_url != endpoint_url.strip():
+        # urlsplit() would take it away, and whoever reads the same value elsewhere would not.
+        raise InvalidConfiguration(f"endpoint_url is {endpoint_url!r}; it needs no white space around or in it")
     try:
         parts = urlsplit(endpoint_url)
         port = parts.port

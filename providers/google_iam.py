@@ -171,6 +171,8 @@ class IAMSigner:
         tokens = MetadataServer() if tokens is None else tokens
         if not isinstance(tokens, TokenSource):
             raise InvalidConfiguration(f"tokens are of type {type(tokens).__name__}; a TokenSource")
+        if not isinstance(delegates, (list, tuple)):
+            raise InvalidConfiguration(f"delegates are {delegates!r}; a list of e-mail addresses")
         for email in (*delegates, *([service_account_email] if service_account_email is not None else ())):
             if not isinstance(email, str) or "@" not in email:
                 raise InvalidConfiguration(f"a service account is {email!r}; its e-mail address")

@@ -26,7 +26,14 @@ from storages.backends.azure_storage import AzureStorage, AzureStorageFile
 
 from gateway.errors import InvalidRequest, ObjectExists
 from gateway.storages.azure_objects import AzureObjects
-from gateway.storages.base import PrivateStorageMixin, exact, exact_directory, seconds
+from gateway.storages.base import (
+    CLOUD_OPTION_TYPES,
+    PrivateStorageMixin,
+    exact,
+    exact_directory,
+    given_parameters,
+    seconds,
+)
 from gateway.storages.relayed import RelayedParts
 from providers.azure import AzureCredentials, AzureProvider, SharedKey
 from providers.azure_delegation import ManagedIdentity, UserDelegation
@@ -88,6 +95,7 @@ class PrivateAzureStorage(RelayedParts, PrivateStorageMixin, AzureStorage):  # t
         "backdate",
         "ca_file",
     )
+    option_types = CLOUD_OPTION_TYPES
 
     def configure(self, own: dict[str, Any]) -> None:
         said = _parts_of(self.connection_string)
@@ -278,11 +286,9 @@ class PrivateAzureStorage(RelayedParts, PrivateStorageMixin, AzureStorage):  # t
         """
         if mode != "r":
             raise InvalidRequest(f"mode is {mode!r}; r, uploads are signed elsewhere")
-        given = {} if parameters is None else parameters
-        if not isinstance(given, Mapping):
-            raise InvalidRequest(f"parameters are of type {type(given).__name__}; a mapping")
+        given = given_parameters(parameters)
         if unknown := set(given) - set(_URL_PARAMETERS):
-            raise InvalidRequest(f"parameters hold {sorted(unknown)}; only {', '.join(_URL_PARAMETERS)}")
+            raise InvalidRequest(f"parameters hold {sorted(unknown, key=str)}; only {', '.join(_URL_PARAMETERS)}")
         return super().url(name, {_URL_PARAMETERS[one]: value for one, value in given.items()}, expire)
 
     def _save(self, name: str, content: Any) -> str:

@@ -6,11 +6,13 @@ Must not sign, and must not ask a store whether a name is taken.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from functools import partial
 from os import PathLike
+from types import UnionType
 from typing import Any, ClassVar, Literal, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +26,15 @@ from providers.disposition import Disposition
 from providers.keys import check_key
 from providers.types import Download, Provider
 
-__all__ = ["INLINE_TYPES", "PrivateStorageMixin", "exact", "exact_directory", "seconds"]
+__all__ = [
+    "CLOUD_OPTION_TYPES",
+    "INLINE_TYPES",
+    "PrivateStorageMixin",
+    "exact",
+    "exact_directory",
+    "given_parameters",
+    "seconds",
+]
 
 # What browsers show without running it. SVG, HTML and XML can hold scripts and are not among them.
 INLINE_TYPES = frozenset(
@@ -48,6 +58,20 @@ INLINE_TYPES = frozenset(
         "video/webm",
     }
 )
+# Of django-storages' options, those that would fail far from the setting, or mean something else, were they of
+# another type: the text "false" is true.
+CLOUD_OPTION_TYPES: Mapping[str, tuple[type | UnionType, str]] = {
+    "blob_chunk_size": (int | None, "a whole number of bytes"),
+    "connection_string": (str | None, "text"),
+    "custom_domain": (str | None, "text"),
+    "custom_endpoint": (str | None, "text"),
+    "default_acl": (str | None, "text"),
+    "endpoint_suffix": (str, "text"),
+    "file_overwrite": (bool, "True or False"),
+    "location": (str, "text"),
+    "object_parameters": (Mapping, "a mapping"),
+    "overwrite_files": (bool, "True or False"),
+}
 _MEDIA_TYPE = re.compile(r"[a-z0-9.+\-]+/[a-z0-9.+\-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL_PARAMETERS = ("ResponseContentDisposition", "ResponseContentType", "VersionId")
@@ -86,6 +110,7 @@ class PrivateStorageMixin:
         "delivery",
     )
     deliveries: ClassVar[tuple[str, ...]] = ("redirect", "stream", "x_accel")
+    option_types: ClassVar[Mapping[str, tuple[type | UnionType, str]]] = {}
 
     def __init__(self, **options: Any) -> None:
         own = {name: options.pop(name) for name in self.own_options if name in options}
@@ -101,8 +126,16 @@ class PrivateStorageMixin:
         self.url_window = seconds("url_window", own.pop("url_window", None))
         self.delivery = _one_of("delivery", own.pop("delivery", "redirect"), self.deliveries)
         self.inline_types = _media_types(own.pop("inline_types", INLINE_TYPES))
+        self._check_types(options)
         super().__init__(**options)
+        self._check_types(vars(self))  # what global settings say
         self.configure(own)
+
+    def _check_types(self, options: Mapping[str, Any]) -> None:
+        # Without the value: a connection string holds a key.
+        for name, (kind, bound) in self.option_types.items():
+            if name in options and not isinstance(options[name], kind):
+                raise ImproperlyConfigured(f"{name} is of type {type(options[name]).__name__}; {bound}")
 
     def configure(self, own: dict[str, Any]) -> None:
         """Check what the backend was given; ``own`` holds the options that only this storage adds."""
@@ -173,7 +206,7 @@ class PrivateStorageMixin:
         """
         resource = Resource.of_key(alias_of(self), exact(name))
         ttl = None if expire is None else seconds("expire", expire, error=InvalidRequest)
-        return links.issue_once(resource, _download(parameters or {}, http_method), ttl=ttl).text
+        return links.issue_once(resource, _download(given_parameters(parameters), http_method), ttl=ttl).text
 
     # Every door into the backend, since it would look up another name than the one it was given.
 
@@ -216,10 +249,21 @@ def exact_directory(path: Any) -> str:
     return exact(path.removesuffix("/") if isinstance(path, str) else path) if path else ""
 
 
+def given_parameters(parameters: Any) -> dict[str, Any]:
+    """Return a copy of the parameters of a URL; None is none.
+
+    Raises:
+        InvalidRequest: they are no mapping.
+    """
+    if parameters is not None and not isinstance(parameters, Mapping):
+        raise InvalidRequest(f"parameters are of type {type(parameters).__name__}; a mapping")
+    return dict(parameters or {})
+
+
 def _download(parameters: dict[str, Any], http_method: str | None) -> Any:
     """Read django-storages' URL parameters as a Download, or refuse what would lose its meaning."""
     if unknown := set(parameters) - set(_URL_PARAMETERS):
-        raise InvalidRequest(f"parameters hold {sorted(unknown)}; only {', '.join(_URL_PARAMETERS)}")
+        raise InvalidRequest(f"parameters hold {sorted(unknown, key=str)}; only {', '.join(_URL_PARAMETERS)}")
     if http_method not in (None, "GET", "HEAD"):
         raise InvalidRequest(f"http_method is {http_method!r}; GET or HEAD, uploads are signed elsewhere")
     disposition, filename = _parsed_disposition(parameters.get("ResponseContentDisposition"))
@@ -256,10 +300,10 @@ def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
 
 
 def _media_types(value: Any) -> frozenset[str]:
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ImproperlyConfigured(f"inline_types is {value!r}; a list of media types")
-    types = frozenset(value)
+    types = list(value)
     for media_type in types:
         if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
             raise ImproperlyConfigured(f"inline_types holds {media_type!r}; lower-case type/subtype")
-    return types
+    return frozenset(types)

@@ -66,6 +66,8 @@ class PrivateFileSystemStorage(PrivateStorageMixin, FileSystemStorage):
             raise ImproperlyConfigured(f"base_url is {base_url!r}; links lead to where gateway.urls is included")
         if not location:
             raise ImproperlyConfigured("location is empty; a private directory of its own")
+        if type(allow_overwrite) is not bool:  # the text "false" is true
+            raise ImproperlyConfigured(f"allow_overwrite is {allow_overwrite!r}; True or False")
         if unknown := set(own) - set(self.own_options):
             raise ImproperlyConfigured(f"unknown options {sorted(unknown)} for {type(self).__name__}")
         self.file_mode = _mode("file_permissions_mode", file_permissions_mode, FILE_MODE)

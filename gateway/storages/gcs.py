@@ -9,6 +9,7 @@ import io
 import json
 import mimetypes
 import os
+import re
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from storages.backends.gcloud import GoogleCloudFile, GoogleCloudStorage
 from storages.utils import setting
 
 from gateway.errors import InvalidRequest, ObjectExists
-from gateway.storages.base import PrivateStorageMixin, exact, seconds
+from gateway.storages.base import CLOUD_OPTION_TYPES, PrivateStorageMixin, exact, given_parameters, seconds
 from gateway.storages.gcs_objects import GCSObjects
 from providers.errors import InvalidConfiguration
 from providers.gcs import GCSCredentials, GCSProvider, HMACKey, ServiceAccountKey, ServiceAccountSigner
@@ -56,6 +57,8 @@ _URL_PARAMETERS = {
     "response_type": "ResponseContentType",
     "generation": "VersionId",
 }
+
+_GENERATION = re.compile(r"[0-9]{1,19}")
 
 _connecting = threading.Lock()
 
@@ -109,6 +112,7 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         "addressing_style",
         "resumable_uploads",
     )
+    option_types = CLOUD_OPTION_TYPES
 
     def get_default_settings(self) -> dict[str, Any]:
         # Names are never used twice, so there is nothing that a save should replace; and a day is
@@ -209,7 +213,7 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
             parameters: ``expiration`` (timedelta, seconds or instant), ``method``, ``response_disposition``,
                 ``response_type``, ``generation``, and ``version``, which can only be ``v4``.
         """
-        given = dict(parameters or {})
+        given = given_parameters(parameters)
         if given.pop("version", "v4") != "v4":
             raise InvalidRequest("version is not v4; no other link can be held to an age")
         expiration, method = given.pop("expiration", None), given.pop("method", None)
@@ -217,14 +221,17 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
             raise InvalidRequest("expiration and expire say the same; give one")
         if unknown := given.keys() - _URL_PARAMETERS:
             known = ("expiration", "method", *_URL_PARAMETERS, "version")
-            raise InvalidRequest(f"parameters hold {sorted(unknown)}; only {', '.join(known)}")
+            raise InvalidRequest(f"parameters hold {sorted(unknown, key=str)}; only {', '.join(known)}")
         if (generation := given.get("generation")) is not None:
-            given["generation"] = str(generation)  # the SDK takes a number
+            # The SDK takes a number.
+            if type(generation) is bool or not _GENERATION.fullmatch(str(generation)):
+                raise InvalidRequest(f"generation is {generation!r}; a whole number")
+            given["generation"] = str(generation)
         return super().url(
             name,
             {_URL_PARAMETERS[name]: value for name, value in given.items()},
             _whole_seconds(expiration) if expiration is not None else expire,
-            method or http_method,
+            http_method if method is None else method,
         )
 
     def get_created_time(self, name: str) -> Any:
@@ -258,7 +265,7 @@ class PrivateGCSStorage(PrivateStorageMixin, GoogleCloudStorage):  # type: ignor
         return IAMSigner(
             service_account_email=self._own.get("signer_email") or self.sa_email or None,
             tokens=self._tokens(),
-            delegates=self._own.get("signer_delegates", ()),
+            delegates=self._own.get("signer_delegates") or (),
             **options,
         )
 

@@ -21,7 +21,7 @@ from storages.backends.s3 import S3Storage
 from storages.utils import lookup_env, setting
 
 from gateway.errors import ObjectExists
-from gateway.storages.base import PrivateStorageMixin, exact, seconds
+from gateway.storages.base import CLOUD_OPTION_TYPES, PrivateStorageMixin, exact, seconds
 from gateway.storages.s3_objects import S3Objects
 from gateway.storages.s3_session import session_of_chain, session_of_keys
 from providers.aws_credentials import AWSCredentialChain
@@ -73,6 +73,7 @@ class PrivateS3Storage(PrivateStorageMixin, S3Storage):  # type: ignore[misc]
         "public_endpoint_url",
         "cloudfront_source_ip",
     )
+    option_types = CLOUD_OPTION_TYPES
 
     def get_default_settings(self) -> dict[str, Any]:
         # Names are never used twice, so there is nothing that a save should replace; and an hour is

@@ -242,6 +242,9 @@ BAD_CONFIGURATION: dict[str, tuple[dict[str, Any], str]] = {
     "key-is-none": ({"key": None}, "key is of type NoneType"),
     "no-scheme": ({"endpoint_url": "d111111abcdef8.cloudfront.net"}, "a scheme of http or https"),
     "query": ({"endpoint_url": f"{ENDPOINT}?a=b"}, "no query"),
+    "source_ip-that-is-true": ({"source_ip": True}, "source_ip is True; an IPv4 address or network"),
+    "source_ip-that-is-a-number": ({"source_ip": 3221225985}, "source_ip is 3221225985"),
+    "source_ip-that-is-empty": ({"source_ip": ""}, "source_ip is ''"),
     "password": ({"endpoint_url": "https://me:hunter2@files.example"}, "user name"),
 }
 

@@ -474,6 +474,8 @@ def test_application_default_credentials_are_looked_for_at_the_first_use(
 BAD_CONFIGURATION: dict[str, tuple[dict[str, Any], str]] = {
     "email-without-at": ({"service_account_email": "project"}, "a service account is 'project'"),
     "email-is-none-of-text": ({"service_account_email": 1}, "a service account is 1"),
+    "delegates-that-are-a-text": ({"delegates": "a@p.example"}, "delegates are 'a@p.example'; a list"),
+    "delegates-that-are-a-number": ({"delegates": 5}, "delegates are 5; a list"),
     "delegate-without-at": ({"delegates": ["x"]}, "a service account is 'x'"),
     "tokens-are-text": ({"tokens": "ya29"}, "tokens are of type str"),
     "endpoint": ({"endpoint_url": "iamcredentials.googleapis.com"}, "a scheme of http or https"),

@@ -140,6 +140,12 @@ SAS = "SharedAccessSignature=sv=2025-05-05&sig=s3cr3t"
 STRING = f"DefaultEndpointsProtocol=https;AccountName={ACCOUNT};AccountKey={KEY}"
 BY_STRING = {"account_name": UNSAID, "account_key": UNSAID}
 REFUSED: list[Any] = [
+    pytest.param({"location": None}, "location is of type NoneType; text", id="location-none"),
+    pytest.param({"overwrite_files": "false"}, "overwrite_files is of type str; True or False", id="overwrite-as-text"),
+    pytest.param({"connection_string": STRING.encode()}, "connection_string is of type bytes",
+                 id="connection_string-bytes"),
+    pytest.param({"object_parameters": "cache_control=private"}, "object_parameters is of type str",
+                 id="object_parameters-as-text"),
     pytest.param({"sas_token": "sv=2025-05-05&sig=s3cr3t"}, "sas_token is set", id="sas_token"),
     pytest.param(BY_STRING | {"connection_string": f"BlobEndpoint=https://x.example;{SAS}"}, "sas_token is set",
                  id="sas_token-in-connection_string"),

@@ -93,6 +93,7 @@ class TestOptions:
             pytest.param({"base_url": ""}, "base_url is ''", id="empty-base-url"),
             pytest.param({"base_urll": "/"}, r"unknown options \['base_urll'\]", id="misspelt"),
             pytest.param({"public_endpoint_url": "https://x"}, "unknown options", id="another-storages"),
+            pytest.param({"allow_overwrite": "false"}, "allow_overwrite is 'false'; True or", id="overwrite-as-text"),
             pytest.param({"file_permissions_mode": "0600"}, "file_permissions_mode is '0600'", id="mode-as-text"),
             pytest.param({"file_permissions_mode": 0}, "file_permissions_mode is 0", id="mode-of-nobody"),
             pytest.param({"directory_permissions_mode": True}, "directory_permissions_mode is True", id="mode-bool"),

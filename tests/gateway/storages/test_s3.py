@@ -134,6 +134,9 @@ KEPT: dict[str, Any] = {
     "client_config": Config(connect_timeout=3, s3={"us_east_1_regional_endpoint": "legacy"}),
 }
 REFUSED: list[Any] = [
+    pytest.param({"location": Path("tenant")}, "location is of type PosixPath; text", id="location-as-path"),
+    pytest.param({"file_overwrite": "false"}, "file_overwrite is of type str; True or False", id="overwrite-as-text"),
+    pytest.param({"default_acl": ["private"]}, "default_acl is of type list; text", id="default_acl-as-list"),
     pytest.param({"session_profile": "work"}, "should not be provided with", id="session_profile-and-a-pair"),
     pytest.param({"session_profile": " ", "access_key": None, "secret_key": None}, "session_profile: profile is ' '",
                  id="session_profile"),
