@@ -90,11 +90,11 @@ def _plain(value: Any) -> Any:
 def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise ArgumentTypeError(f"{text!a} is no instant with a time zone, such as 2026-11-01T00:00:00Z")
-    return instant
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (OverflowError, ValueError):
+        pass
+    raise ArgumentTypeError(f"{text!a} is no instant with a time zone, such as 2026-11-01T00:00:00Z")
 
 
 def _days(text: str) -> int:

@@ -59,7 +59,7 @@ class Command(GatewayCommand):
     def _add(self, options: dict[str, Any]) -> None:
         for name in ("object", "group", "reason"):
             text_of(options[name] or "")
-        alias, _, key = (options["object"] or object_of(options["file"])).partition(":")
+        alias, _, key = (object_of(options["file"]) if options["object"] is None else options["object"]).partition(":")
         if alias not in storages.backends:
             raise CommandError(f"STORAGES has no alias {alias!a}; {', '.join(sorted(storages.backends))}")
         grant = Grant(
@@ -109,11 +109,11 @@ def _found(model: Any, **condition: Any) -> Any:
 def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise ArgumentTypeError(f"{text!a} is no instant with a time zone, such as 2026-12-31T12:00:00Z")
-    return instant
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (OverflowError, ValueError):
+        pass
+    raise ArgumentTypeError(f"{text!a} is no instant with a time zone, such as 2026-12-31T12:00:00Z")
 
 
 def _id(text: str) -> uuid.UUID:

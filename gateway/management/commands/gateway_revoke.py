@@ -11,6 +11,7 @@ from typing import Any
 from django.core.files.storage import storages
 from django.core.management.base import CommandError, CommandParser
 
+from gateway.conf import conf
 from gateway.errors import GatewayError
 from gateway.management.base import GatewayCommand
 from gateway.management.lookup import object_of, text_of, user_of
@@ -47,8 +48,13 @@ class Command(GatewayCommand):
                 scope, target = "object", object_of(target)
             case "user":
                 scope, target = "principal", f"user:{user_of(target).pk}"
-            case "storage" if target not in storages.backends:
-                raise CommandError(f"STORAGES has no alias {target!a}; {', '.join(sorted(storages.backends))}")
+            case "storage":
+                _check_alias(target)
+            case "object" if ":" in target:
+                # A reference of a row has a colon, too, and nothing lies there: what was meant would live on.
+                _check_alias(target.partition(":")[0])
+            case "tenant" if conf().tenant is None:
+                raise CommandError("GATEWAY['TENANT'] is not set; there are no tenants to take back from")
         with acting_as(SYSTEM, reason=REASON) as principal:
             try:
                 self._tell(revoke(scope, target, by=principal, reason=reason or REASON))
@@ -66,3 +72,8 @@ class Command(GatewayCommand):
                 f" {living.until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}. The store serves them; only new credentials"
                 " of the signer would end them sooner."
             )
+
+
+def _check_alias(alias: str) -> None:
+    if alias not in storages.backends:
+        raise CommandError(f"STORAGES has no alias {alias!a}; {', '.join(sorted(storages.backends))}")

@@ -91,6 +91,8 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no-days": (["prune"], "required"),
     "negative": (["prune", "--days", "-1"], "days"),
     "no-instant": (["export", "--since", "yesterday"], "no instant with a time zone"),
+    "before-the-first-year": (["export", "--since", "0001-01-01T00:00:00+14:00"], "no instant with a time zone"),
+    "after-the-last-year": (["export", "--until", "9999-12-31T23:59:59-12:00"], "no instant with a time zone"),
     "no-time-zone": (["export", "--until", "2026-01-01T00:00:00"], "no instant with a time zone"),
     "principal-that-is-no-text": (["export", "--principal", "\udcff"], "is no text"),
     "nothing": ([], "required"),

@@ -25,7 +25,8 @@ def run(*arguments: str) -> list[str]:
     return output.getvalue().splitlines()
 
 
-def test_each_scope_by_its_name(alice: Any) -> None:
+def test_each_scope_by_its_name(alice: Any, settings: Any) -> None:
+    settings.GATEWAY = settings.GATEWAY | {"TENANT": "tests.gateway.test_revocation.TENANT"}
     file, document = new_file(alice), new_document(alice)
     run("file", str(file.pk))
     run("file", f"hostapp.document:{document.pk}:file")
@@ -73,6 +74,9 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no-such-model": (["file", "a.b:1:c"], "names no private field"),
     "no-such-storage": (["storage", "nowhere"], "STORAGES has no alias 'nowhere'"),
     "no-key": (["object", "private"], "alias:key"),
+    "reference-in-place-of-an-object": (["object", "hostapp.document:1:file"], "no alias 'hostapp.document'"),
+    "object-of-no-storage": (["object", "nowhere:a"], "STORAGES has no alias 'nowhere'"),
+    "tenant-where-there-are-none": (["tenant", "acme"], "TENANT'] is not set"),
     "nothing": ([], "required"),
 }
 
