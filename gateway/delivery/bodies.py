@@ -33,8 +33,10 @@ def refusal_of_headers(request: HttpRequest, upload: Upload | UploadPart) -> tup
         # https://www.rfc-editor.org/rfc/rfc9110#section-14.5
         return 400, "A part of a file cannot be stored."
     length = request.META.get("CONTENT_LENGTH") or ""
-    if not length:
-        return 411, "The Content-Length is missing."
+    # Of a body in chunks a length says nothing, and servers that believe it take the chunks' own lines for bytes:
+    # https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+    if not length or "Transfer-Encoding" in request.headers:
+        return 411, "The Content-Length is missing, or not what ends the body."
     if not _DIGITS.fullmatch(length) or int(length) < upload.size_bytes:
         return 400, "The Content-Length is not the one that the link is for."
     if int(length) > upload.size_bytes:

@@ -126,6 +126,7 @@ REFUSALS: dict[str, tuple[Callable[[str], Answer], int]] = {
     "image-on-a-link-for-html": (lambda s: put(s, HTML), 415),
     "compressed": (lambda s: put(s, headers={"Content-Encoding": "gzip"}), 415),
     "no-length": (lambda s: put(s, length=None), 411),
+    "length-and-chunks": (lambda s: put(s, headers={"Transfer-Encoding": "chunked"}), 411),
     "empty-body": (lambda s: put(s, body=b""), 400),
     "shorter-body": (lambda s: put(s, body=BODY[:-1]), 400),
     "longer-body": (lambda s: put(s, body=BODY + b"x"), 413),

@@ -241,6 +241,7 @@ BODIES: dict[str, tuple[Callable[[str, str], Answer], int]] = {
     "shorter-than-it-says": (lambda url, s: put(url, WHOLE[:-1], stack=s, length=str(PART)), 400),
     "half-of-what-it-says": (lambda url, s: put(url, WHOLE[: PART // 2], stack=s, length=str(PART)), 400),
     "no-length": (lambda url, s: put(url, WHOLE, stack=s, length=None), 411),
+    "length-and-chunks": (lambda url, s: put(url, WHOLE, stack=s, Transfer_Encoding="chunked"), 411),
     "negative-length": (lambda url, s: put(url, WHOLE, stack=s, length="-1"), 400),
     "other-bytes": (lambda url, s: put(url, bytes(PART), stack=s), 400),
     "other-last-byte": (lambda url, s: put(url, WHOLE[:-1] + b"x", stack=s), 400),
