@@ -100,6 +100,8 @@ def _label_problem(label: str) -> str | None:
         if is_private(one) is False:
             return "whose storage is not private, so that no policy is asked"
         right = f"{_row_model(one)._meta.label}.{one.attname}"
+        if label == right and getattr(one, "policy", None) is not None:
+            return "whose field has a policy of its own, which is asked instead"
     else:
         fields = [one for one in model._meta.local_concrete_fields if isinstance(one, models.FileField)]
         if model is not File and all(is_private(one) is False for one in fields):

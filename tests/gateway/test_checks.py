@@ -613,6 +613,11 @@ BAD: dict[str, tuple[str, str, Change]] = {
         "is no file field",
         lambda p: p.gateway(POLICIES={"hostapp.Document.title": Everyone()}),
     ),
+    "label of a field with a policy of its own": (
+        "E063",
+        "'hostapp.Document.file', whose field has a policy of its own, which is asked instead",
+        lambda p: p.gateway(POLICIES={"hostapp.Document.file": Everyone()}),
+    ),
     "label of a public field": (
         "E063",
         "not private, so that no policy is asked",
@@ -926,7 +931,7 @@ GOOD: dict[str, Change] = {
     ),
     "policies by label": lambda p: p.gateway(
         POLICIES={
-            "hostapp.Document.file": Everyone(),
+            "hostapp.Invoice.file": Everyone(),
             "hostapp.Invoice": Authenticated(),
             "presign_gateway.File": "gateway.policies.FILE_POLICY",
         },
