@@ -23,6 +23,7 @@ from gateway.principals import Principal, ambient_lease
 from gateway.resources import private_storage
 from gateway.uploads.taking_back import give_up, open_uploads, rows_of
 from providers.keys import key_error
+from providers.types import Download, UploadPart
 
 __all__ = ["Living", "Revoked", "end_grant", "revoke"]
 
@@ -158,22 +159,26 @@ def _links_of(
         decision=Issuance.Decision.ISSUED, at__gt=audit.stored(at - _LONGEST), expires_at__gt=audit.stored(at)
     )
     rows = rows_of(rows, scope, target)
-    for alias in {alias for alias, _ in dead if not _end_at_once(alias)}:
+    for alias in {alias for alias, _ in dead if not _end_at_once(alias, UploadPart.__name__)}:
         rows = rows.exclude(storage_alias=alias, key__in=[key for of, key in dead if of == alias])
-    counted = rows.order_by("storage_alias").values_list("storage_alias").annotate(Count("pk"), Max("expires_at"))
-    ended, living = 0, []
-    for name, links, until in counted:
-        if _end_at_once(name):
+    counted = rows.order_by("storage_alias").values_list("storage_alias", "operation")
+    ended, living = 0, dict[str, Living]()
+    for name, operation, links, until in counted.annotate(Count("pk"), Max("expires_at")):
+        if _end_at_once(name, operation):
             ended += links
-        else:
-            end = timezone.make_aware(until) if timezone.is_naive(until) else until
-            living.append(Living(storage_alias=name, links=links, until=end))
-    return ended, tuple(living)
+            continue
+        end = timezone.make_aware(until) if timezone.is_naive(until) else until
+        before = living.get(name, Living(storage_alias=name, links=0, until=end))
+        living[name] = Living(storage_alias=name, links=before.links + links, until=max(before.until, end))
+    return ended, tuple(living.values())
 
 
-def _end_at_once(alias: str) -> bool:
+def _end_at_once(alias: str, operation: str) -> bool:
+    # Of links to parts alone a storage may answer otherwise than of the others.
+    kind = UploadPart if operation == UploadPart.__name__ else Download
     try:
-        return bool(getattr(private_storage(alias), "links_end_at_once", False))
+        ends_at_once = getattr(private_storage(alias), "ends_at_once", None)
+        return ends_at_once is not None and bool(ends_at_once(kind))
     except StorageUnavailable:
         return False  # of a storage that is gone nothing is known
 

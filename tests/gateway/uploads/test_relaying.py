@@ -410,6 +410,17 @@ def test_a_link_that_was_taken_back_ends_at_once(store: AzureStore, alice: Any, 
 
 
 @database
+def test_links_of_parts_end_and_those_of_azures_own_are_said_to_live_on(store: AzureStore, alice: Any) -> None:
+    begun = in_parts(alice)
+    send_all(alice, begun)
+    finalize(alice, begun)
+    begin(alice, CONTENT, strategy="single")
+    with acting_as(SYSTEM, reason="test") as system:
+        revoked = revoke("storage", "azure", by=system)
+    assert (revoked.ended, [(living.storage_alias, living.links) for living in revoked.living]) == (3, [("azure", 1)])
+
+
+@database
 def test_a_right_that_ended_makes_no_file_of_what_has_come(store: AzureStore, alice: Any) -> None:
     begun = in_parts(alice)
     send_all(alice, begun)
