@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from gateway.audit import stored
 from gateway.conf import conf
+from gateway.management.arguments import instant
 from gateway.management.base import GatewayCommand
 from gateway.management.lookup import text_of
 from gateway.models import Issuance
@@ -34,8 +35,8 @@ class Command(GatewayCommand):
         export = actions.add_parser(
             "export", help="Write rows to standard output, one JSON object a line, oldest first."
         )
-        export.add_argument("--since", type=_instant, help="From this instant on, as 2026-11-01T00:00:00Z.")
-        export.add_argument("--until", type=_instant, help="Before this instant.")
+        export.add_argument("--since", type=instant, help="From this instant on, as 2026-11-01T00:00:00Z.")
+        export.add_argument("--until", type=instant, help="Before this instant.")
         export.add_argument("--principal", help="Of one principal, such as user:42.")
         prune = actions.add_parser("prune", help="Remove rows that are older. Without --execute it only counts.")
         prune.add_argument("--days", type=_days, required=True, help=f"Keep this many days; at least {MIN_DAYS}.")
@@ -85,16 +86,6 @@ def _plain(value: Any) -> Any:
         aware = timezone.make_aware(value) if timezone.is_naive(value) else value
         return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value if value is None or isinstance(value, (int, str)) else str(value)
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
-    except (OverflowError, ValueError):
-        pass
-    raise ArgumentTypeError(f"{text!a} is no instant with a time zone, such as 2026-11-01T00:00:00Z")
 
 
 def _days(text: str) -> int:

@@ -6,8 +6,7 @@ Must not decide: whether a grant is asked for, the policies in the settings say.
 from __future__ import annotations
 
 import uuid
-from argparse import ArgumentTypeError
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -15,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.storage import storages
 from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.arguments import instant, row_id
 from gateway.management.base import GatewayCommand
 from gateway.management.lookup import object_of, text_of, user_of
 from gateway.models import ApiToken, Grant
@@ -33,19 +33,19 @@ class Command(GatewayCommand):
         to = add.add_mutually_exclusive_group(required=True)
         to.add_argument("--user", help="User name.")
         to.add_argument("--group", help="Name of a group.")
-        to.add_argument("--token", type=_id, help="Id of an API token.")
+        to.add_argument("--token", type=row_id, help="Id of an API token.")
         what = add.add_mutually_exclusive_group(required=True)
         what.add_argument("--file", help="UUID of a file, or app_label.model:pk:field.")
         what.add_argument("--object", help="alias:key, or alias:prefix/ for all that is below.")
         add.add_argument("--operations", default="Download", help="Separated by commas. Default: Download.")
         add.add_argument("--max-ttl", type=int, help="The longest life of a link, in seconds.")
         add.add_argument("--disposition", choices=("inline", "attachment"), help="The only one a link may have.")
-        add.add_argument("--until", type=_instant, help="When it ends, as 2026-12-31T12:00:00Z.")
+        add.add_argument("--until", type=instant, help="When it ends, as 2026-12-31T12:00:00Z.")
         add.add_argument("--reason", default="", help="Why, for whoever reads it later.")
         listing = actions.add_parser("list", help="List grants.")
         listing.add_argument("--user", help="Only those to this user.")
         end = actions.add_parser("end", help="Delete a grant and take back the links to what it was for.")
-        end.add_argument("id", type=_id)
+        end.add_argument("id", type=row_id)
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         match action:
@@ -104,20 +104,3 @@ def _found(model: Any, **condition: Any) -> Any:
     if row is None:
         raise CommandError(f"there is no {model._meta.verbose_name} {next(iter(condition.values()))!s}")
     return row
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
-    except (OverflowError, ValueError):
-        pass
-    raise ArgumentTypeError(f"{text!a} is no instant with a time zone, such as 2026-12-31T12:00:00Z")
-
-
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise ArgumentTypeError("id is no UUID; one that list shows") from None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Self
@@ -18,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gateway.conf import conf
 from gateway.errors import GatewayError
+from gateway.management.arguments import whole_number
 from gateway.management.base import GatewayCommand
 from gateway.management.locks import one_run
 from gateway.management.lookup import text_of
@@ -47,7 +47,10 @@ class Command(GatewayCommand):
         parser.add_argument("--execute", action="store_true", help="Copy. Without it nothing changes.")
         parser.add_argument("--prefix", default="", help="Only the objects whose names start like this.")
         parser.add_argument(
-            "--workers", type=_workers, default=DEFAULT_WORKERS, help=f"Objects at once. Default: {DEFAULT_WORKERS}."
+            "--workers",
+            type=whole_number(MOST_WORKERS),
+            default=DEFAULT_WORKERS,
+            help=f"Objects at once. Default: {DEFAULT_WORKERS}.",
         )
         parser.add_argument(
             "--delete-source",
@@ -204,11 +207,3 @@ def _total(count: Counter[str]) -> str:
 
 def _listed(namers: dict[str, int]) -> str:
     return ", ".join(f"{count} of {label}" for label, count in namers.items())
-
-
-def _workers(text: str) -> int:
-    # int() would take signs, spaces and other scripts' digits.
-    workers = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_WORKERS)) else 0
-    if not 1 <= workers <= MOST_WORKERS:
-        raise ArgumentTypeError(f"{text!a} is not a whole number from 1 to {MOST_WORKERS}")
-    return workers

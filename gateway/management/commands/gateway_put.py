@@ -6,13 +6,13 @@ Goes through the door like everybody: must not decide, and shows no link.
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from gateway.errors import GatewayError
+from gateway.management.arguments import whole_number
 from gateway.management.base import GatewayCommand
 from gateway.management.lookup import user_of
 from gateway.principals import acting_as
@@ -27,7 +27,9 @@ class Command(GatewayCommand):
         parser.add_argument("username")
         parser.add_argument("file", nargs="+", type=Path)
         parser.add_argument("--target", default="", help="app_label.model:pk:field that gets the file.")
-        parser.add_argument("--parallel", type=_parallel, default=4, help="Parts at once. Default: 4.")
+        parser.add_argument(
+            "--parallel", type=whole_number(MOST_PARALLEL), default=4, help="Parts at once. Default: 4."
+        )
 
     def handle(self, *args: Any, username: str, file: list[Path], target: str, parallel: int, **options: Any) -> None:
         try:
@@ -57,10 +59,3 @@ class Command(GatewayCommand):
             except OSError as error:
                 raise CommandError(f"{str(path)!a}: {error.strerror or type(error).__name__}") from error
             self.stdout.write(reference)
-
-
-def _parallel(text: str) -> int:
-    # int() would take signs, spaces and other scripts' digits.
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_PARALLEL):
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {MOST_PARALLEL}")
-    return int(text)

@@ -6,13 +6,13 @@ Run it with credentials that may delete and list; the web process needs neither.
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from gateway.management.arguments import whole_number
 from gateway.management.base import GatewayCommand
 from gateway.management.locks import one_run
 from gateway.outbox import sweep
@@ -32,7 +32,7 @@ class Command(GatewayCommand):
         parser.add_argument("--execute", action="store_true", help="Delete. Without it nothing changes.")
         parser.add_argument(
             "--limit",
-            type=_positive,
+            type=whole_number(MOST_LIMIT),
             default=DEFAULT_LIMIT,
             help=f"The most objects of one run. Default: {DEFAULT_LIMIT}.",
         )
@@ -78,11 +78,3 @@ def _left(aliases: list[str], *, execute: bool, limit: int) -> Iterator[Left]:
             yield from note_orphans(alias, execute=execute, limit=limit)
         except TooManyOrphans as error:
             raise CommandError(str(error)) from error
-
-
-def _positive(text: str) -> int:
-    # int() would take signs, spaces and other scripts' digits.
-    limit = int(text) if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_LIMIT)) else 0
-    if not 1 <= limit <= MOST_LIMIT:
-        raise ArgumentTypeError(f"{text!a} is not a whole number from 1 to {MOST_LIMIT}")
-    return limit

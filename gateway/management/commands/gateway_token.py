@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from gateway.management.arguments import row_id
 from gateway.management.base import GatewayCommand
 from gateway.management.lookup import text_of, user_of
 from gateway.models import ApiToken
@@ -36,7 +37,7 @@ class Command(GatewayCommand):
         listing = actions.add_parser("list", help="List tokens, without their texts.")
         listing.add_argument("username", nargs="?")
         revoke = actions.add_parser("revoke", help="Delete a token; it is refused from then on.")
-        revoke.add_argument("id", type=_id)
+        revoke.add_argument("id", type=row_id)
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         match action:
@@ -99,11 +100,3 @@ def _name(text: str) -> str:
     if not text.isprintable() or not 1 <= len(text) <= 100:
         raise ArgumentTypeError(f"name is {text!a}; 1 to 100 printable characters")
     return text
-
-
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        # What was given instead may be a token, and is not repeated.
-        raise ArgumentTypeError("id is no UUID; one that list shows") from None
