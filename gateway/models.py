@@ -198,7 +198,7 @@ class Grant(models.Model):
         if sum(one is not None for one in (self.user_id, self.group_id, self.token_id)) != 1:
             raise ValidationError("a grant is to one user, one group or one token")
         if problem := key_error(self.key.removesuffix("/")):
-            raise ValidationError({"key": f"the key {problem}"})
+            raise ValidationError({"key": problem})
         operations = self.operations
         if not isinstance(operations, list) or not operations or not set(map(str, operations)) <= GRANTABLE:
             raise ValidationError({"operations": f"operations is {operations!r}; some of {sorted(GRANTABLE)}"})

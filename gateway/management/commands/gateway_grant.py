@@ -6,7 +6,7 @@ Must not decide: whether a grant is asked for, the policies in the settings say.
 from __future__ import annotations
 
 import uuid
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -40,7 +40,7 @@ class Command(GatewayCommand):
         add.add_argument("--operations", default="Download", help="Separated by commas. Default: Download.")
         add.add_argument("--max-ttl", type=int, help="The longest life of a link, in seconds.")
         add.add_argument("--disposition", choices=("inline", "attachment"), help="The only one a link may have.")
-        add.add_argument("--until", type=instant, help="When it ends, as 2026-12-31T12:00:00Z.")
+        add.add_argument("--until", type=instant, help="When it ends, as 2030-12-31T12:00:00Z.")
         add.add_argument("--reason", default="", help="Why, for whoever reads it later.")
         listing = actions.add_parser("list", help="List grants.")
         listing.add_argument("--user", help="Only those to this user.")
@@ -62,6 +62,9 @@ class Command(GatewayCommand):
         alias, _, key = (object_of(options["file"]) if options["object"] is None else options["object"]).partition(":")
         if alias not in storages.backends:
             raise CommandError(f"STORAGES has no alias {alias!a}; {', '.join(sorted(storages.backends))}")
+        until = options["until"]
+        if until is not None and until <= datetime.now(UTC):
+            raise CommandError(f"until is {until:%Y-%m-%dT%H:%M:%SZ}, which is over; an instant to come")
         grant = Grant(
             user=None if options["user"] is None else user_of(options["user"]),
             group=None if options["group"] is None else _found(Group, name=options["group"]),
@@ -71,7 +74,7 @@ class Command(GatewayCommand):
             operations=options["operations"].split(","),
             max_ttl_seconds=options["max_ttl"],
             dispositions=None if options["disposition"] is None else [options["disposition"]],
-            until=options["until"],
+            until=until,
             reason=options["reason"],
         )
         try:

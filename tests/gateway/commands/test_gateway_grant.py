@@ -77,6 +77,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "after-the-last-year": (["add", *TO, *AT, "--until", "9999-12-31T23:59:59-12:00"], "no instant with a time zone"),
     "empty-object": (["add", *TO, "--object", ""], "STORAGES has no alias ''"),
     "no-time-zone": (["add", *TO, *AT, "--until", "2099-01-01T00:00:00"], "no instant with a time zone"),
+    "over": (["add", *TO, *AT, "--until", "2026-01-01T00:00:00Z"], "until is 2026-01-01T00:00:00Z, which is over"),
     "no-such-grant": (["end", str(uuid.UUID(int=1))], "there is no grant"),
     "no-id": (["end", "1"], "id is no UUID"),
 }
