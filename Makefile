@@ -63,8 +63,9 @@ bench: $(VENV)/.installed ## Measure against peers in the same run, and print th
 mutation: $(VENV)/.installed ## Put small faults into what decides, and count those that no test sees (MINUTES=20)
 	$(BIN)/python -m tests.mutation --minutes $(MINUTES) --workers $(WORKERS)
 
-slow: bench mutation ## What is slow by nature
+slow: mutation ## What is slow by nature; benchmarks last, since a target that is not reached ends it
 	$(BIN)/python -m tests.terraform.live
+	$(MAKE) bench
 
 lock: ## Resolve the dependencies again and write requirements.lock
 	$(BIN)/python -m pip install --quiet uv
