@@ -118,7 +118,7 @@ def _statement(model: type[models.Model], using: str, _vendor: str) -> _Statemen
     """
     key: Any = model._meta.pk
     example = _EXAMPLES.get(type(key))
-    if example is None or model._meta.parents or type(model._base_manager) is not models.Manager:
+    if example is None or type(model._base_manager) is not models.Manager:
         return None
     compiler: Any = model._base_manager.using(using).filter(pk=example).query.get_compiler(using)
     sql, parameters = compiler.as_sql()
@@ -133,5 +133,5 @@ def _statement(model: type[models.Model], using: str, _vendor: str) -> _Statemen
         columns=columns if compiler.get_converters(columns) else [],
         names=[column.target.attname for column in columns],
     )  # fmt: skip
-    # A field that is selected by an expression may bring parameters of its own.
+    # A model that widens another one is joined with it; a field that is selected by an expression may bring parameters.
     return statement if (statement.sql, len(parameters)) == (sql, 1) else None
